@@ -1,0 +1,69 @@
+"""Embedding -> answer: the one decision path, for the service and for evaluation.
+
+Axes: B batch, K classes, D embedding.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.bundle import Bundle
+from models.scores import SCORES, energy, softmax
+from models.threshold import p_values
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A class, and its probability if the image shows one of the known classes at all."""
+
+    label: str
+    index: int
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer for one image."""
+
+    label: str | None
+    """The most probable class; None when rejected."""
+    rejected: bool
+    """Whether the score is larger than the threshold."""
+    energy: float
+    """Free energy, ``-logsumexp(logits)``; higher = more unusual."""
+    score: float
+    """The deciding score; the energy itself by default."""
+    p_value: float
+    """Share of calibration images at least as unusual, the image itself counted in."""
+    candidates: tuple[Candidate, ...]
+    """The most probable classes, best first."""
+
+
+def decide(bundle: Bundle, embedding_D: NDArray[np.float32], *, top_k: int = 5) -> Decision:
+    """Classify or reject one image.
+
+    Args:
+        bundle: head, score, threshold and calibration scores.
+        embedding_D: the encoder's raw output for the image, shape (D,).
+        top_k: how many candidates to name.
+    """
+    logits_1K = bundle.head.logits(embedding_D[None])
+    score = float(SCORES[bundle.manifest.score.name](logits_1K)[0])
+    candidates = _candidates(bundle.manifest.labels, softmax(logits_1K)[0], top_k)
+    rejected = bundle.threshold.rejects(score)
+    return Decision(
+        label=None if rejected else candidates[0].label,
+        rejected=rejected,
+        energy=float(energy(logits_1K)[0]),
+        score=score,
+        p_value=float(p_values(bundle.calibration_scores_n, np.array([score]))[0]),
+        candidates=candidates,
+    )
+
+
+def _candidates(
+    labels: list[str], probabilities_K: NDArray[np.float64], top_k: int
+) -> tuple[Candidate, ...]:
+    best_first = np.argsort(-probabilities_K, kind="stable")[: max(1, top_k)]
+    return tuple(Candidate(labels[i], int(i), float(probabilities_K[i])) for i in best_first)

@@ -1,0 +1,63 @@
+"""Embedding -> logits: what is left of the tuned adapters, folded to two arrays.
+
+Axes: B batch, K classes, D embedding.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Cosine classifier: ``logits = logit_scale * cos(x @ image_transform, prototypes)``.
+
+    Any adapter of CRoFT (Zhu et al., ICML 2024) folds to this: ``image_transform = r W^T +
+    (1 - r) I``, and the prototypes are the adapted, normalised text features.
+    """
+
+    image_transform_DD: NDArray[np.float32]
+    """Applied from the right to a raw embedding: shape (D, D)."""
+    prototypes_KD: NDArray[np.float32]
+    """One unit row a class: shape (K, D)."""
+    logit_scale: float
+    """The inverse temperature of the cosine logits; about 100 for CLIP."""
+
+    def __post_init__(self) -> None:
+        """Refuse shapes that do not belong together and numbers that are none."""
+        side, dim = self.image_transform_DD.shape, self.prototypes_KD.shape[-1]
+        if side != (dim, dim) or self.prototypes_KD.ndim != 2:
+            raise ConfigError(
+                "`image_transform` must be (D, D) and `prototypes` (K, D), got "
+                f"{side} and {self.prototypes_KD.shape}."
+            )
+        for name in ("image_transform_DD", "prototypes_KD", "logit_scale"):
+            if not np.all(np.isfinite(getattr(self, name))):
+                raise ConfigError(f"`{name}` must be finite numbers, and has NaN or infinity.")
+        norms_K = np.linalg.norm(self.prototypes_KD.astype(np.float64), axis=1)
+        if len(norms_K) == 0 or np.any(np.abs(norms_K - 1) > 1e-4) or self.logit_scale <= 0:
+            raise ConfigError(
+                "`prototypes` must be one or more unit rows and `logit_scale` > 0; row norms are "
+                f"{norms_K.min(initial=1):.4f} to {norms_K.max(initial=1):.4f}, logit_scale is "
+                f"{self.logit_scale}."
+            )
+
+    def logits(self, embedding_BD: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return scaled cosines, shape (B, K), float64, for raw embeddings (B, D).
+
+        Each row is computed alone and without BLAS, whose rounding depends on the batch and on
+        the number of threads: an image gets the same bits in any company.
+        """
+        rows = [self._logits_of_one(row_D) for row_D in embedding_BD]
+        return np.stack(rows) if rows else np.empty((0, len(self.prototypes_KD)))
+
+    def _logits_of_one(self, embedding_D: NDArray[np.float32]) -> NDArray[np.float64]:
+        x_D = embedding_D.astype(np.float64)
+        u_D = np.einsum("d,de->e", x_D, self.image_transform_DD)
+        norm = np.sqrt(np.einsum("d,d->", u_D, u_D))
+        # The zero vector has no direction: cosine 0 with every class, the most unusual answer.
+        cosines_K = np.einsum("kd,d->k", self.prototypes_KD, u_D) / max(norm, 1e-12)
+        return np.asarray(self.logit_scale * cosines_K, dtype=np.float64)

@@ -1,0 +1,1 @@
+"""The offline side: data, tuning, calibration, evaluation, export."""
