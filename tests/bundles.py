@@ -50,7 +50,7 @@ def tiny_graph(path: Path, *, dim: int = 8, seed: int = 0) -> Path:
         [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["B", SIZE, SIZE, 3])],
         [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["B", dim])],
         [
-            numpy_helper.from_array(np.float32(110.0), "middle"),
+            numpy_helper.from_array(np.array(110.0, dtype=np.float32), "middle"),
             numpy_helper.from_array(np.array([1, 2], dtype=np.int64), "axes"),
             numpy_helper.from_array(weights_CD, "weights"),
         ],
