@@ -1,0 +1,118 @@
+"""Every Grafana panel explains itself and asks for something that can be answered."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.deploy.files import boards, expressions, panels, tool
+
+TITLES = [panel["title"] for panel in panels()]
+
+
+def _panel(title: str) -> dict[str, Any]:
+    (found,) = [panel for panel in panels() if panel["title"] == title]
+    return found
+
+
+def test_boards_can_be_provisioned_anywhere() -> None:
+    """A board has a stable uid and no id of one installation."""
+    for board in boards():
+        assert board["uid"].startswith("croft-")
+        assert board["id"] is None
+
+
+def test_panels_have_identities() -> None:
+    """Panel ids do not repeat within a board, and titles do not repeat at all."""
+    for board in boards():
+        ids = [panel["id"] for panel in board["panels"]]
+        assert len(set(ids)) == len(ids)
+    assert len(set(TITLES)) == len(TITLES)
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_a_panel_says_what_it_shows(title: str) -> None:
+    """Every panel has a description, a unit, and text for when there is nothing to show."""
+    panel = _panel(title)
+    defaults = panel["fieldConfig"]["defaults"]
+    assert panel["description"].endswith(".")
+    assert defaults["unit"]
+    assert defaults["noValue"]
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_a_panel_lets_its_data_source_be_chosen(title: str) -> None:
+    """Panel and queries take the data source from the board's variable."""
+    panel = _panel(title)
+    for part in (panel, *panel["targets"]):
+        assert part["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+
+
+def test_panels_do_not_overlap() -> None:
+    """No two panels of a board cover the same cell of its grid of 24 columns."""
+    for board in boards():
+        cells = [cell for panel in board["panels"] for cell in _cells(panel["gridPos"])]
+        assert len(set(cells)) == len(cells)
+
+
+def _cells(box: dict[str, int]) -> list[tuple[int, int]]:
+    assert box["x"] + box["w"] <= 24
+    return [
+        (x, y)
+        for x in range(box["x"], box["x"] + box["w"])
+        for y in range(box["y"], box["y"] + box["h"])
+    ]
+
+
+def test_rates_follow_the_zoom() -> None:
+    """rate() takes Grafana's interval, which is never shorter than four scrapes."""
+    for panel in panels():
+        for target in panel["targets"]:
+            windows = re.findall(r"rate\([^\[]*\[([^\]]+)\]", target["expr"])
+            assert set(windows) <= {"$__rate_interval"}
+
+
+def test_divisions_are_guarded() -> None:
+    """Whatever is divided by is compared with zero, so that no traffic is no value, not NaN."""
+    for title, expression in expressions():
+        quotients = re.split(r" / (?:on \(\) group_left \(\) )?", _without_strings(expression))[1:]
+        for divisor in quotients:
+            assert divisor.startswith("("), title
+            assert _inside(divisor).endswith(" > 0"), title
+
+
+def _without_strings(expression: str) -> str:
+    return re.sub(r'"[^"]*"', '""', expression)
+
+
+def _inside(text: str) -> str:
+    """Return what the parenthesis at the start of the text encloses."""
+    depth = 0
+    for end, character in enumerate(text):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if depth == 0:
+            return text[1:end]
+    raise AssertionError(f"unbalanced: {text}")
+
+
+def test_every_expression_parses(tmp_path: Path) -> None:
+    """promtool reads each query, as a recording rule, without complaint."""
+    done = _check_rules([expression for _, expression in expressions()], tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_parser_notices_a_broken_expression(tmp_path: Path) -> None:
+    """promtool refuses a query that is not PromQL, so the check above means something."""
+    done = _check_rules(["sum by (le (rate(croft_images_total[1m]))"], tmp_path)
+    assert done.returncode != 0
+
+
+def _check_rules(queries: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    rules = [{"record": f"query:{i}", "expr": query} for i, query in enumerate(queries)]
+    path = folder / "rules.yml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "dashboards", "rules": rules}]}))
+    command = [tool("promtool"), "check", "rules", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
