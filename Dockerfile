@@ -1,7 +1,8 @@
 # docker build -t croft .                                  the service, on CPU (no torch)
 # docker build -t croft-gpu --build-arg RUNTIME=gpu .      the service, on an NVIDIA GPU
 # docker build -t croft-training --target training .       every croft command, with torch
-# RUNTIME names the extra: cpu (onnxruntime) or gpu (onnxruntime-gpu with CUDA and cuDNN).
+# RUNTIME names the extra: cpu (onnxruntime) or gpu (onnxruntime-gpu with CUDA and cuDNN);
+# "cpu,heif" adds HEIC photos, whose decoder (libheif, x265) has licences of its own.
 
 FROM python:3.11-slim-bookworm AS base
 ENV PATH=/opt/croft/bin:$PATH \
@@ -20,7 +21,8 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 # Dependencies first, on an empty package: a change of the code then costs seconds.
 RUN python -m venv /opt/croft \
  && mkdir croft && touch croft/__init__.py \
- && /opt/croft/bin/pip install --quiet --constraint constraints.txt '.[service,training,cpu]'
+ && /opt/croft/bin/pip install --quiet --constraint constraints.txt '.[service,training,cpu,heif]' \
+ && rm -rf croft build *.egg-info
 COPY . .
 RUN /opt/croft/bin/pip install --quiet --no-deps --force-reinstall . && rm -rf /src/*
 WORKDIR /work
@@ -34,7 +36,8 @@ ARG RUNTIME=cpu
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 RUN python -m venv /opt/croft \
  && mkdir croft && touch croft/__init__.py \
- && /opt/croft/bin/pip install --quiet --constraint constraints.txt ".[service,${RUNTIME}]"
+ && /opt/croft/bin/pip install --quiet --constraint constraints.txt ".[service,${RUNTIME}]" \
+ && rm -rf croft build *.egg-info
 COPY . .
 RUN /opt/croft/bin/pip install --quiet --no-deps --force-reinstall . \
  && /opt/croft/bin/python -m pip uninstall --quiet --yes setuptools pip
