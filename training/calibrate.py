@@ -103,7 +103,7 @@ def calibrate(scores_n: NDArray[np.float64], config: CalibrateConfig) -> Thresho
         )
     rank = rank_of(n, config)
     if rank == 0:
-        raise TooFewImages(_too_few(n, config), needed=images_needed(config))
+        raise TooFewImages(too_few(n, config), needed=images_needed(config))
     return Threshold(
         method=config.method,
         alpha=config.alpha,
@@ -112,6 +112,20 @@ def calibrate(scores_n: NDArray[np.float64], config: CalibrateConfig) -> Thresho
         rank=rank,
         value=float(np.sort(scores_n)[n - rank]),
     )
+
+
+def too_few(n: int, config: CalibrateConfig) -> str:
+    """Say how many images the promise needs, and what else can be done."""
+    needed = images_needed(config)
+    what = promise(_example(config))
+    advice = f"Give at least {needed} images to calibrate on, or allow a larger alpha."
+    if config.method == "pac":
+        marginal = images_needed(CalibrateConfig(method="conformal", alpha=config.alpha))
+        advice += (
+            f" `--calibration conformal` needs {marginal}, but promises {percent(config.alpha)} "
+            "only on average over calibration sets (a marginal promise)."
+        )
+    return f"{n} calibration images are too few to promise: {what}. {advice}"
 
 
 def promise(threshold: Threshold) -> str:
@@ -146,19 +160,6 @@ def band(threshold: Threshold, images: int, *, confidence: float = 0.95) -> tupl
 def percent(share: float, *, digits: int = 6) -> str:
     """Write a share for people: 0.05 is ``5 %``, 0.0339 with two digits ``3.4 %``."""
     return f"{float(f'{100 * share:.{digits}g}'):g} %"
-
-
-def _too_few(n: int, config: CalibrateConfig) -> str:
-    needed = images_needed(config)
-    what = promise(_example(config))
-    advice = f"Give at least {needed} images to calibrate on, or allow a larger alpha."
-    if config.method == "pac":
-        marginal = images_needed(CalibrateConfig(method="conformal", alpha=config.alpha))
-        advice += (
-            f" `--calibration conformal` needs {marginal}, but promises {percent(config.alpha)} "
-            "only on average over calibration sets (a marginal promise)."
-        )
-    return f"{n} calibration images are too few to promise: {what}. {advice}"
 
 
 def _example(config: CalibrateConfig) -> Threshold:

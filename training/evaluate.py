@@ -24,6 +24,8 @@ KNOWN: Final = "known"
 """The set of known images of the styles that the bundle was calibrated on."""
 SHIFTED: Final = "shifted"
 """The set of known images of other styles: the promise does not cover them."""
+CALIBRATED_DOMAINS: Final = "calibrated_domains"
+"""Field of a bundle's ``dataset`` that lists the domains it was calibrated on; absent if none."""
 
 _COLUMNS: Final = (
     *("set", "path", "label", "domain", "answer", "rejected", "energy", "score", "p_value"),
@@ -49,7 +51,7 @@ class LabelledFile(ImageFile, Protocol):
 class Sets:
     """What to judge a bundle on. None of it may have been trained or calibrated on."""
 
-    known: Sequence[LabelledFile]
+    known: Sequence[LabelledFile] = ()
     """Images of the bundle's classes, in the styles it was calibrated on."""
     shifted: Sequence[LabelledFile] = ()
     """Images of the bundle's classes, in other styles."""
@@ -58,10 +60,10 @@ class Sets:
 
     def __post_init__(self) -> None:
         """Refuse sets that no figure could be computed from, and names that would collide."""
-        if not self.known:
+        if not (self.known or self.shifted):
             raise DataError(
-                "There is no image of a known class in a style that was calibrated on: nothing "
-                "to compare unknown or shifted images with. Give some."
+                "There is no image of a known class, and nothing to compare unknown images with. "
+                "Give some."
             )
         if taken := {KNOWN, SHIFTED, ""} & set(self.unknown):
             raise ConfigError(

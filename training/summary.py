@@ -40,7 +40,9 @@ def summarize(evaluation: Evaluation) -> Figures:
             "expected_refusal": evaluation.threshold.p_cut,
             "text": expectation(evaluation.threshold),
         },
-        KNOWN: _known_figures(known) | {"refusal_band": _band(evaluation, known)},
+        KNOWN: (
+            _known_figures(known) | {"refusal_band": _band(evaluation, known)} if known else None
+        ),
         SHIFTED: _known_figures(shifted) if shifted else None,
         "domains": _by_domain(known, calibrated=True) | _by_domain(shifted, calibrated=False),
         "unknown": {
@@ -97,7 +99,7 @@ def _unknown_figures(rows: Sequence[Row], known: Sequence[Row], shifted: Sequenc
     return {
         "images": len(rows),
         "caught": asdict(metrics.rate(rejected_N)),
-        "against_known": _against(known, rows),
+        "against_known": _against(known, rows) if known else None,
         "against_shifted": _against(shifted, rows) if shifted else None,
     }
 
