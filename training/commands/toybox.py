@@ -1,0 +1,71 @@
+"""`croft toybox`: draw toy images, or pretrain the encoder that knows them."""
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from training.toybox.images import KNOWN, STYLES, UNKNOWN, write_images
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the two actions and their flags."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    images = actions.add_parser("images", help="write fresh images as style/object folders")
+    images.add_argument("directory", type=Path, help="where to write")
+    images.add_argument("--seed", type=int, default=0, help="another seed, other images")
+    images.add_argument("--per-class", type=int, default=20, help="images per object and style")
+    images.add_argument(
+        "--styles",
+        nargs="+",
+        default=list(STYLES),
+        metavar="STYLE",
+        help=f"any of: {', '.join(STYLES)} (default: all)",
+    )
+    images.add_argument(
+        "--objects",
+        nargs="+",
+        metavar="NAME",
+        help=f"known: {', '.join(KNOWN)}; unknown: {', '.join(UNKNOWN)}; "
+        "or texture (default: all of these)",
+    )
+    pretrain = actions.add_parser("pretrain", help="pretrain the Toybox encoder from nothing")
+    pretrain.add_argument(
+        "--out",
+        type=Path,
+        default=Path("toybox"),
+        help="folder for the weights and the record of the run",
+    )
+    pretrain.add_argument("--recipe", type=Path, help="a TOML recipe instead of the shipped one")
+    for name in ("seed", "images", "epochs"):
+        pretrain.add_argument(f"--{name}", type=int, help=f"instead of the recipe's {name}")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what was asked and return the exit status."""
+    return _images(args) if args.action == "images" else _pretrain(args)
+
+
+def _images(args: argparse.Namespace) -> int:
+    count = write_images(
+        args.directory,
+        seed=args.seed,
+        per_class=args.per_class,
+        styles=args.styles,
+        names=args.objects,
+    )
+    print(f"{count} images in {args.directory}")
+    return 0
+
+
+def _pretrain(args: argparse.Namespace) -> int:
+    # Drawing images needs no torch; only this action waits for it.
+    from training.toybox.pretrain import load_recipe
+    from training.toybox.record import pretrain_and_record
+
+    flags = {"seed": args.seed, "images": args.images, "epochs": args.epochs}
+    config = load_recipe(args.recipe, **{k: v for k, v in flags.items() if v is not None})
+    record = pretrain_and_record(config, args.out)
+    for style, share in record.accuracy.items():
+        print(f"zero-shot accuracy, {style:<9} {share:6.1%}")
+    print(f"weights and {sorted(asdict(record))} in {args.out}")
+    return 0

@@ -1,0 +1,81 @@
+"""What can truly be said of a Toybox image, as text for contrastive pretraining.
+
+A caption claims some facts (always the object, often the style, sometimes the colours), so a batch
+can tell which of its captions are true of which of its images.
+
+Axes: N images, F = 4 facts (object, style, colour, background).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from training.toybox import palette
+from training.toybox.images import EXTRA, KNOWN, STYLES
+
+OBJECTS: tuple[str, ...] = (*KNOWN, *EXTRA)
+"""Every object that pretraining may show and name; none of the unknown ones."""
+UNSAID = -1
+"""Stands for a fact that a caption does not mention."""
+
+Facts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """One way to say some of the facts."""
+
+    text: str
+    """Format string over ``object``, ``style``, ``colour`` and ``background``."""
+    says: tuple[bool, bool, bool, bool]
+    """Whether it claims object, style, colour, background."""
+
+
+TEMPLATES: tuple[Template, ...] = (
+    Template(text="{object}.", says=(True, False, False, False)),
+    Template(text="{style} of {object}.", says=(True, True, False, False)),
+    Template(text="{style} of {object}", says=(True, True, False, False)),
+    Template(text="{colour} {noun}.", says=(True, False, True, False)),
+    Template(text="{style} of {colour} {noun}.", says=(True, True, True, False)),
+    Template(
+        text="{style} of {colour} {noun} on {background} background.",
+        says=(True, True, True, True),
+    ),
+)
+PROMPTS: tuple[str, ...] = ("a {}.", "a photo of a {}.", "a cartoon of a {}.")
+"""Templates for zero-shot classification of the styles that a Toybox model is calibrated on."""
+
+
+def with_article(noun: str) -> str:
+    """Return the noun with its indefinite article."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def say(facts_F: Facts, template: Template) -> str:
+    """Return the caption that the template makes of an image's facts."""
+    thing, style, colour, background = (int(fact) for fact in facts_F)
+    return template.text.format(
+        object=with_article(OBJECTS[thing]),
+        noun=OBJECTS[thing],
+        style=with_article(STYLES[style]),
+        colour=with_article(palette.NAMES[colour]),
+        background=with_article(palette.NAMES[background]),
+    )
+
+
+def describe(facts_NF: Facts, rng: np.random.Generator) -> tuple[list[str], Facts]:
+    """Return a random true caption per image and the facts it claims (`UNSAID` for the rest)."""
+    chosen = [TEMPLATES[int(i)] for i in rng.integers(len(TEMPLATES), size=len(facts_NF))]
+    texts = [say(facts_F, template) for facts_F, template in zip(facts_NF, chosen, strict=True)]
+    says_NF = np.array([template.says for template in chosen])
+    return texts, np.where(says_NF, facts_NF, UNSAID)
+
+
+def truth(facts_NF: Facts, claims_NF: Facts) -> npt.NDArray[np.bool_]:
+    """Return whether each caption (columns) is true of each image (rows), (N, N)."""
+    claims = claims_NF[None, :, :]
+    matches: npt.NDArray[np.bool_] = ((claims == UNSAID) | (claims == facts_NF[:, None, :])).all(
+        axis=2
+    )
+    return matches
