@@ -122,7 +122,8 @@ def test_the_wheel_holds_every_file_of_the_packages(tmp_path: Path) -> None:
 
 
 def _tracked_files() -> list[str]:
-    command = ["git", "ls-files", *PACKAGES, "pyproject.toml", "README.md", "LICENSE"]
+    paths = [*PACKAGES, "pyproject.toml", "README.md", "LICENSE"]
+    command = ["git", "-c", "safe.directory=*", "ls-files", *paths]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return [name for name in done.stdout.splitlines() if (ROOT / name).exists()]
 
