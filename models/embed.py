@@ -86,7 +86,7 @@ def embed_files(
     store = EmbeddingStore(
         folder=cache and cache / _key(encoder, preprocess, views), shape=(count, encoder.dim)
     )
-    done = {digest: rows_VD for digest, rows_VD in store.read().items() if digest in wanted}
+    done = store.read(wanted)
     missing = [file for digest, file in wanted.items() if digest not in done]
 
     def embed(file: ImageFile) -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,15 +32,20 @@ class EmbeddingStore:
     """(V, D) of one image's embeddings."""
     _pending: list[tuple[bytes, NDArray[np.float32]]] = field(default_factory=list)
 
-    def read(self) -> dict[str, NDArray[np.float32]]:
-        """Return ``{digest: embeddings_VD}``; a file that is damaged is removed, not believed."""
+    def read(self, wanted: Collection[str]) -> dict[str, NDArray[np.float32]]:
+        """Return ``{digest: embeddings_VD}`` of the wanted images that are there.
+
+        A file that is damaged is removed, not believed.
+        """
         found: dict[str, NDArray[np.float32]] = {}
         for path in sorted(self.folder.glob("*.npy")) if self.folder else ():
             records = self._load(path)
             if records is None:
                 path.unlink(missing_ok=True)
                 continue
-            found |= zip(map(bytes.decode, records["digest"]), records["rows_VD"], strict=True)
+            for digest, rows_VD in zip(records["digest"], records["rows_VD"], strict=True):
+                if digest.decode() in wanted:
+                    found[digest.decode()] = rows_VD.copy()  # or it would keep its whole chunk
         return found
 
     def add(self, digest: str, rows_VD: NDArray[np.float32]) -> None:

@@ -84,6 +84,22 @@ class Splits:
         """Return the number of images of each part."""
         return {name: len(getattr(self, name)) for name in (*PARTS, "shifted")}
 
+    def lines(self) -> list[str]:
+        """Return what went where, and what was kept together, for people."""
+        parts = ", ".join(f"{images:,} {part}" for part, images in self.counts().items())
+        lines = [f"Split: {parts}."]
+        if self.kept_together.groups or self.kept_together.duplicates:
+            lines.append(
+                f"Kept in one part: {self.kept_together.groups:,} groups and "
+                f"{self.kept_together.duplicates:,} sets of identical files."
+            )
+        if self.left_out:
+            lines.append(
+                f"Left out: {len(self.left_out):,} shifted images, each identical to or in one "
+                "group with an image that is trained or calibrated on."
+            )
+        return lines
+
 
 @dataclass(frozen=True, slots=True)
 class _Unit:

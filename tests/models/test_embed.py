@@ -1,5 +1,8 @@
 """Embedding a set of files: one path, cached, resumed, and never a stale or damaged number."""
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +21,9 @@ PREPROCESS = Preprocess(resize=36, crop=32)
 
 
 @dataclass(frozen=True)
-class _File:
+class File:
+    """A file and its digest."""
+
     path: Path
     digest: str
 
@@ -37,13 +42,13 @@ class _Shifts:
         return np.roll(preprocess.fit(image), view, axis=1)
 
 
-def _files(folder: Path, count: int) -> list[_File]:
+def _files(folder: Path, count: int) -> list[File]:
     folder.mkdir(exist_ok=True)
     files = []
     for index in range(count):
         path = folder / f"{index:03}.jpg"
         path.write_bytes(make_image(seed=index))
-        files.append(_File(path, file_digest(path)))
+        files.append(File(path, file_digest(path)))
     return files
 
 
@@ -124,17 +129,29 @@ def test_a_run_that_fails_keeps_what_it_had(tmp_path: Path) -> None:
 
 
 def test_a_killed_run_loses_at_most_a_chunk(tmp_path: Path) -> None:
-    """Without any chance to tidy up, the files written before hold."""
-    files = _files(tmp_path / "images", 150)
-    embed_files(files, FakeEncoder(), PREPROCESS, cache=tmp_path / "cache")
-    chunks = sorted((tmp_path / "cache").rglob("*.npy"), key=lambda path: path.stat().st_size)
-    assert len(chunks) == 3
-    chunks[-1].rename(chunks[-1].with_suffix(".tmp"))  # killed before the rename
+    """A process that ends at image 150, without any chance to tidy up, has kept whole chunks."""
+    files = _files(tmp_path / "images", 180)
+    program = (
+        "import os, time; from pathlib import Path\n"
+        "from tests.helpers import FakeEncoder\n"
+        "from tests.models.test_embed import PREPROCESS, File, embed_files, file_digest\n"
+        "class Killed(FakeEncoder):\n"
+        "    def embed(self, pixels):\n"
+        "        while self.images == 150 and not list(Path('cache').rglob('*.npy')):\n"
+        "            time.sleep(0.01)  # until the other thread has written a file\n"
+        "        return os._exit(9) if self.images == 150 else super().embed(pixels)\n"
+        "files = [File(p, file_digest(p)) for p in sorted(Path('images').iterdir())]\n"
+        "embed_files(files, Killed(), PREPROCESS, cache=Path('cache'), workers=1)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    killed = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment)
     encoder = FakeEncoder()
 
-    embed_files(files, encoder, PREPROCESS, cache=tmp_path / "cache")
+    resumed_NVD = embed_files(files, encoder, PREPROCESS, cache=tmp_path / "cache")
 
-    assert encoder.images == 64
+    assert killed.returncode == 9
+    assert 180 - 150 <= encoder.images <= 180 - 64
+    assert np.array_equal(resumed_NVD, embed_files(files, FakeEncoder(), PREPROCESS))
 
 
 @pytest.mark.parametrize("damage", ["flip a bit", "cut off", "empty"])
@@ -212,7 +229,7 @@ def test_a_file_that_cannot_be_embedded_is_named(tmp_path: Path, harm: str, mess
     else:
         victim.write_bytes(make_image(seed=99) if harm == "change" else b"text")
     if harm == "text":
-        files[1] = _File(victim, file_digest(victim))
+        files[1] = File(victim, file_digest(victim))
 
     with pytest.raises(DataError, match=message):
         embed_files(files, FakeEncoder(), PREPROCESS)

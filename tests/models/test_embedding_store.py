@@ -11,6 +11,10 @@ def _digest(index: int) -> str:
     return f"sha256:{index:064x}"
 
 
+def _digests(count: int) -> list[str]:
+    return [_digest(index) for index in range(count)]
+
+
 def _store(folder: Path | None, shape: tuple[int, int] = (2, 3)) -> EmbeddingStore:
     return EmbeddingStore(folder=folder, shape=shape)
 
@@ -26,7 +30,7 @@ def test_what_was_added_is_read_back(tmp_path: Path) -> None:
     store.add(_digest(1), rows_VD)
     store.close()
 
-    (found,) = _store(tmp_path / "new" / "folder").read().items()
+    (found,) = _store(tmp_path / "new" / "folder").read([_digest(1)]).items()
 
     assert found[0] == _digest(1)
     assert found[1].tobytes() == rows_VD.tobytes()
@@ -38,8 +42,18 @@ def test_a_full_chunk_is_on_disk_before_close(tmp_path: Path) -> None:
     for index in range(CHUNK + 5):
         store.add(_digest(index), _rows(index))
 
-    assert len(_store(tmp_path).read()) == CHUNK
+    assert len(_store(tmp_path).read(_digests(CHUNK + 5))) == CHUNK
     assert [path.suffix for path in tmp_path.iterdir()] == [".npy"]
+
+
+def test_only_what_is_wanted_is_returned(tmp_path: Path) -> None:
+    """A cache may hold far more images than one run needs."""
+    store = _store(tmp_path)
+    for index in range(5):
+        store.add(_digest(index), _rows(index))
+    store.close()
+
+    assert list(_store(tmp_path).read({_digest(3), _digest(9)})) == [_digest(3)]
 
 
 def test_two_writers_add_up(tmp_path: Path) -> None:
@@ -51,9 +65,9 @@ def test_two_writers_add_up(tmp_path: Path) -> None:
     first.close()
     second.close()
 
-    found = _store(tmp_path).read()
+    found = _store(tmp_path).read(_digests(20))
 
-    assert sorted(found) == [_digest(index) for index in range(15)]
+    assert sorted(found) == _digests(15)
     assert all(np.array_equal(found[_digest(index)], _rows(index)) for index in range(15))
 
 
@@ -63,7 +77,7 @@ def test_a_file_of_another_shape_is_not_read(tmp_path: Path) -> None:
     store.add(_digest(1), _rows(1))
     store.close()
 
-    assert _store(tmp_path, shape=(3, 2)).read() == {}
+    assert _store(tmp_path, shape=(3, 2)).read([_digest(1)]) == {}
     assert list(tmp_path.iterdir()) == []
 
 
@@ -73,5 +87,5 @@ def test_without_a_folder_nothing_is_kept(tmp_path: Path) -> None:
     store.add(_digest(1), _rows(1))
     store.close()
 
-    assert store.read() == {}
+    assert store.read([_digest(1)]) == {}
     assert list(tmp_path.iterdir()) == []

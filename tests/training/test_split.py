@@ -147,6 +147,7 @@ def test_no_group_and_no_duplicate_is_torn_apart(seed: int) -> None:
     digests = Counter(item.digest for item in items)
     assert splits.kept_together.duplicates == sum(n > 1 for n in digests.values()) > 5
     assert splits.kept_together.groups > 30
+    assert splits.lines()[1].startswith(f"Kept in one part: {splits.kept_together.groups} groups")
 
 
 def test_classes_of_a_few_large_groups_are_still_split() -> None:
@@ -190,6 +191,8 @@ def test_a_shifted_image_that_was_trained_on_is_left_out() -> None:
     splits = split(_dataset(items + shifted), SplitConfig(domains=("photo",)), seed=0)
 
     assert splits.left_out == tuple(shifted[:2])
+    assert splits.lines()[0].endswith(" test, 1 shifted.")
+    assert splits.lines()[1].startswith("Left out: 2 shifted images")
     assert splits.shifted == (shifted[2],)
 
 
