@@ -68,6 +68,18 @@ def test_the_service_loads_no_training_stack() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_runtime_is_imported_in_one_place() -> None:
+    """The import contract cannot see an import by name; that too happens in models.encoder alone."""
+    by_name = re.compile(r"""import_module\(\s*["']onnxruntime""")
+    found = [
+        path.relative_to(ROOT).as_posix()
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        if by_name.search(path.read_text())
+    ]
+    assert found == ["models/encoder.py"]
+
+
 def test_no_extra_brings_both_runtimes() -> None:
     """`cpu` and `gpu` hold one runtime each, and no other extra holds any."""
     runtimes = {
