@@ -69,7 +69,7 @@ def test_the_service_loads_no_training_stack() -> None:
 
 
 def test_the_runtime_is_imported_in_one_place() -> None:
-    """The import contract cannot see an import by name; that too happens in models.encoder alone."""
+    """The import contract cannot see an import by name; it too is in models.encoder alone."""
     by_name = re.compile(r"""import_module\(\s*["']onnxruntime""")
     found = [
         path.relative_to(ROOT).as_posix()
