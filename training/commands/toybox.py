@@ -1,14 +1,14 @@
-"""`croft toybox`: draw toy images, or pretrain the encoder that knows them."""
+"""`croft toybox`: draw toy images, show them on a sheet, or pretrain the encoder."""
 
 import argparse
-from dataclasses import asdict
 from pathlib import Path
 
 from training.toybox.images import KNOWN, STYLES, UNKNOWN, write_images
+from training.toybox.sheet import save_sheet
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the two actions and their flags."""
+    """Declare the actions and their flags."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     images = actions.add_parser("images", help="write fresh images as style/object folders")
     images.add_argument("directory", type=Path, help="where to write")
@@ -28,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"known: {', '.join(KNOWN)}; unknown: {', '.join(UNKNOWN)}; "
         "or texture (default: all of these)",
     )
+    sheet = actions.add_parser("sheet", help="write a labelled sheet of samples as one PNG")
+    sheet.add_argument("path", type=Path, help="file to write")
+    sheet.add_argument("--seed", type=int, default=0, help="another seed, other samples")
     pretrain = actions.add_parser("pretrain", help="pretrain the Toybox encoder from nothing")
     pretrain.add_argument(
         "--out",
@@ -42,7 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked and return the exit status."""
-    return _images(args) if args.action == "images" else _pretrain(args)
+    actions = {"images": _images, "sheet": _sheet, "pretrain": _pretrain}
+    return actions[args.action](args)
 
 
 def _images(args: argparse.Namespace) -> int:
@@ -57,6 +61,12 @@ def _images(args: argparse.Namespace) -> int:
     return 0
 
 
+def _sheet(args: argparse.Namespace) -> int:
+    save_sheet(args.path, seed=args.seed)
+    print(args.path)
+    return 0
+
+
 def _pretrain(args: argparse.Namespace) -> int:
     # Drawing images needs no torch; only this action waits for it.
     from training.toybox.pretrain import load_recipe
@@ -67,5 +77,5 @@ def _pretrain(args: argparse.Namespace) -> int:
     record = pretrain_and_record(config, args.out)
     for style, share in record.accuracy.items():
         print(f"zero-shot accuracy, {style:<9} {share:6.1%}")
-    print(f"weights and {sorted(asdict(record))} in {args.out}")
+    print(f"weights and record in {args.out}")
     return 0
