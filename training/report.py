@@ -116,7 +116,7 @@ def _template() -> jinja2.Template:
 
 
 def _share(value: float) -> str:
-    return f"{100 * value:.1f} %"
+    return f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
 
 
 def _pictures(evaluation: Evaluation, figures: Figures, *, score: str) -> dict[str, Markup]:
@@ -159,7 +159,7 @@ def _refusal_card(figures: Figures) -> list[Card]:
 
 
 def _between(rate: Figures) -> str:
-    return f"{100 * rate['low']:.1f}–{100 * rate['high']:.1f} %"
+    return f"{100 * rate['low']:.1f}–{100 * rate['high']:.1f}\N{NO-BREAK SPACE}%"
 
 
 def _mistakes(evaluation: Evaluation, *, most: int = 10) -> list[dict[str, Any]]:
@@ -233,5 +233,11 @@ def _example(row: Row, preprocess: Preprocess) -> Example | None:
         energy=decision.energy,
         p_value=decision.p_value,
         refused=decision.rejected,
-        right=row.correct if row.set in (KNOWN, SHIFTED) else decision.rejected,
+        right=_is_right(row),
     )
+
+
+def _is_right(row: Row) -> bool:
+    if row.set in (KNOWN, SHIFTED):
+        return row.correct and not row.decision.rejected
+    return row.decision.rejected
