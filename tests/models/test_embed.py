@@ -137,9 +137,10 @@ def test_a_killed_run_loses_at_most_a_chunk(tmp_path: Path) -> None:
         "from tests.models.test_embed import PREPROCESS, File, embed_files, file_digest\n"
         "class Killed(FakeEncoder):\n"
         "    def embed(self, pixels):\n"
-        "        while self.images == 150 and not list(Path('cache').rglob('*.npy')):\n"
-        "            time.sleep(0.01)  # until the other thread has written a file\n"
-        "        return os._exit(9) if self.images == 150 else super().embed(pixels)\n"
+        "        if self.images < 150: return super().embed(pixels)\n"
+        "        # Wait, at most 5 s, for the thread that writes the files.\n"
+        "        any(list(Path('cache').rglob('*.npy')) or time.sleep(0.01) for _ in range(500))\n"
+        "        os._exit(9)\n"
         "files = [File(p, file_digest(p)) for p in sorted(Path('images').iterdir())]\n"
         "embed_files(files, Killed(), PREPROCESS, cache=Path('cache'), workers=1)\n"
     )
@@ -235,13 +236,21 @@ def test_a_file_that_cannot_be_embedded_is_named(tmp_path: Path, harm: str, mess
         embed_files(files, FakeEncoder(), PREPROCESS)
 
 
-def test_an_error_stops_the_run_soon(tmp_path: Path) -> None:
-    """Not after the images that were still waiting."""
+def test_an_interrupted_run_stops_soon(tmp_path: Path) -> None:
+    """Ctrl-C does not wait for the images that no thread has begun, and what is done is kept."""
     files = _files(tmp_path / "images", 200)
-    files[0].path.unlink()
     encoder = FakeEncoder()
 
-    with pytest.raises(DataError, match="cannot be read"):
-        embed_files(files, encoder, PREPROCESS, workers=2)
+    def interrupt(done: int, _total: int) -> None:
+        if done == 10:
+            raise KeyboardInterrupt("at image 10")
+
+    with pytest.raises(KeyboardInterrupt, match="at image 10"):
+        embed_files(
+            files, encoder, PREPROCESS, cache=tmp_path / "cache", workers=2, on_progress=interrupt
+        )
 
     assert encoder.images < 150
+    again = FakeEncoder()
+    embed_files(files[:10], again, PREPROCESS, cache=tmp_path / "cache")
+    assert again.images == 0
