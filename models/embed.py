@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -94,7 +94,7 @@ def embed_files(
 
     if on_progress is not None:
         on_progress(len(done), len(wanted))
-    with _pool(workers or usable_cores()) as pool, contextlib.closing(store):
+    with ThreadPoolExecutor(workers or usable_cores()) as pool, contextlib.closing(store):
         for file, rows_VD in zip(missing, pool.map(embed, missing), strict=True):
             done[file.digest] = rows_VD
             store.add(file.digest, rows_VD)
@@ -144,13 +144,3 @@ def _key(encoder: Encoder, preprocess: Preprocess, views: ViewPlan | None) -> st
         "views": None if views is None else [views.count, views.key],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-@contextlib.contextmanager
-def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Run threads that, on an error or Ctrl-C, finish their image and start no other."""
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="embed")
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)

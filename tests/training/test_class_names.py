@@ -72,12 +72,22 @@ def test_an_absent_file_is_refused(tmp_path: Path) -> None:
         read_classes(tmp_path / "nowhere.toml")
 
 
-def test_file_and_data_must_name_the_same_classes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("present", "message"),
+    [
+        ({"cat", "dog"}, r"In the data only: dog\. In the file only .*: dgo\."),
+        ({"cat"}, r"In the data only: none\. In the file only .*: dgo\."),
+        ({"cat", "dgo", "owl"}, r"In the data only: owl\. In the file only .*: none\."),
+    ],
+)
+def test_file_and_data_must_name_the_same_classes(
+    tmp_path: Path, present: set[str], message: str
+) -> None:
     """Both differences are listed at once."""
     path = _write(tmp_path, '[[class]]\nname = "cat"\n[[class]]\nname = "dgo"\n')
 
-    with pytest.raises(DataError, match=r"In the data only: dog\. In the file only .*: dgo\."):
-        resolve_classes({"cat", "dog"}, path=path)
+    with pytest.raises(DataError, match=message):
+        resolve_classes(present, path=path)
 
 
 @pytest.mark.parametrize(
