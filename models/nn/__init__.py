@@ -1,0 +1,1 @@
+"""The trainable half of the model, on torch: only training imports it."""
