@@ -5,7 +5,7 @@ Axes: N images, K classes.
 
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import matplotlib as mpl
@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from training import metrics
-from training.evaluate import KNOWN, SHIFTED, Evaluation
+from training.evaluate import KNOWN, SHIFTED, Evaluation, Row
 from training.summary import scores
 
 Figures = Mapping[str, Any]
@@ -70,7 +70,7 @@ _COUNTED_CLASSES: Final = 16  # more leave no room for numbers in its cells
 def histograms(evaluation: Evaluation, *, score: str) -> str:
     """Draw one histogram of the score for each set, over one axis, with the threshold."""
     sets = set_titles(evaluation)
-    edges = _edges(evaluation)
+    edges = bin_edges(evaluation)
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(len(sets), 1, sharex=True, squeeze=False)[:, 0]
@@ -152,6 +152,29 @@ def confusion_matrix(evaluation: Evaluation) -> str:
     return _svg(draw, height=side, name="Confusion matrix")
 
 
+def bin_edges(evaluation: Evaluation) -> NDArray[np.float64]:
+    """Return bins, one edge on the threshold, so that no bar is half refused."""
+    all_N = scores(evaluation.rows)
+    low, high = np.quantile(all_N, [0.002, 0.998])
+    value = evaluation.threshold.value
+    low, high = min(low, value), max(high, value)
+    width = max((high - low) / 48, 1e-9)
+    below, above = np.ceil((value - low) / width) + 1, np.ceil((high - value) / width) + 1
+    return np.asarray(value + width * np.arange(-below, above + 1))
+
+
+def bin_counts(
+    rows: Sequence[Row], edges: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Count the accepted and the refused images of each bin; outliers go to the outermost."""
+    refused_N = np.array([row.decision.rejected for row in rows])
+    clipped_N = np.clip(scores(rows), (edges[0] + edges[1]) / 2, (edges[-2] + edges[-1]) / 2)
+    # numpy's bins hold their left edge, but a score that equals the threshold is accepted.
+    accepted, _ = np.histogram(np.nextafter(clipped_N[~refused_N], -np.inf), edges)
+    refused, _ = np.histogram(clipped_N[refused_N], edges)
+    return accepted, refused
+
+
 def set_titles(evaluation: Evaluation) -> dict[str, str]:
     """Return the sets that have images, and what people call them."""
     titles = {KNOWN: "known, calibrated styles", SHIFTED: "known, other styles"}
@@ -190,27 +213,12 @@ def short(text: str, *, length: int = 18) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def _edges(evaluation: Evaluation) -> NDArray[np.float64]:
-    """Return bins, one edge on the threshold, so that no bar is half refused."""
-    all_N = scores(evaluation.rows)
-    low, high = np.quantile(all_N, [0.002, 0.998])
-    value = evaluation.threshold.value
-    low, high = min(low, value), max(high, value)
-    width = max((high - low) / 48, 1e-9)
-    below, above = np.ceil((value - low) / width) + 1, np.ceil((high - value) / width) + 1
-    return np.asarray(value + width * np.arange(-below, above + 1))
-
-
 def _histogram(
     axes: Axes, evaluation: Evaluation, name: str, *, title: str, edges: NDArray[np.float64]
 ) -> None:
     rows = evaluation.of(name)
     colour = {KNOWN: BLUE, SHIFTED: SKY, **_unknown_colours(evaluation)}[name]
-    refused_N = np.array([row.decision.rejected for row in rows])
-    clipped_N = np.clip(scores(rows), (edges[0] + edges[1]) / 2, edges[-1])
-    # numpy's bins hold their left edge; a score that equals the threshold is accepted.
-    accepted, _ = np.histogram(np.nextafter(clipped_N[~refused_N], -np.inf), edges)
-    refused, _ = np.histogram(clipped_N[refused_N], edges)
+    accepted, refused = bin_counts(rows, edges)
     styles: tuple[dict[str, Any], ...] = ({"color": colour}, {"color": "none", "hatch": "//////"})
     for counts, style in zip((accepted, refused), styles, strict=True):
         some = counts > 0
@@ -223,7 +231,9 @@ def _histogram(
     axes.tick_params(bottom=False)
     axes.axhline(0, color=FAINT, linewidth=0.8, zorder=0)
     axes.set_title(f"{title}  ({len(rows):,})", loc="left", fontsize=10.5, pad=2)
-    axes.set_title(f"{100 * refused_N.mean():.1f} % refused", loc="right", fontsize=10.5, pad=2)
+    axes.set_title(
+        f"{100 * refused.sum() / len(rows):.1f} % refused", loc="right", fontsize=10.5, pad=2
+    )
 
 
 def _roc(
