@@ -91,8 +91,8 @@ def overlapping_names(known: Sequence[str], unknown: Sequence[str]) -> list[tupl
     """
     by_key: dict[str, list[str]] = {}
     for name in unknown:
-        by_key.setdefault(_key(name), []).append(name)
-    return [(name, other) for name in known for other in by_key.get(_key(name), [])]
+        by_key.setdefault(name_key(name), []).append(name)
+    return [(name, other) for name in known for other in by_key.get(name_key(name), [])]
 
 
 def listed(names: Collection[str], *, limit: int = 10) -> str:
@@ -138,7 +138,8 @@ def _check_distinct(names: Sequence[str], where: str) -> None:
         raise ConfigError(f"{where}: each class may be named once; doubled: {listed(doubled)}.")
 
 
-def _key(name: str) -> str:
+def name_key(name: str) -> str:
+    """Return what names of one class have in common: no case, separators or simple plurals."""
     folded = re.sub(r"[_\-\s]+", "", unicodedata.normalize("NFKC", name).casefold())
     for ending, singular in (("ies", "y"), ("ches", "ch"), ("shes", "sh"), ("xes", "x")):
         if folded.endswith(ending) and len(folded) > len(ending) + 1:

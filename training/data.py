@@ -111,7 +111,7 @@ def load_dataset(
         notes=listing.notes,
     )
     dataset = Dataset(
-        items=items, classes=classes, root=listing.root, digest=_dataset_digest(items)
+        items=items, classes=classes, root=listing.root, digest=digest_of(items)
     )
     return dataset, report
 
@@ -198,6 +198,7 @@ def _duplicates(items: Sequence[Item]) -> tuple[tuple[Path, ...], ...]:
     return tuple(tuple(item.path for item in found) for found in same)
 
 
-def _dataset_digest(items: Sequence[Item]) -> str:
+def digest_of(items: Sequence[Item]) -> str:
+    """Return ``sha256:...`` of contents, labels, domains, splits and groups, in any order."""
     lines = sorted(repr((i.digest, i.label, i.domain, i.split, i.group)) for i in items)
     return "sha256:" + hashlib.sha256("\n".join(lines).encode()).hexdigest()

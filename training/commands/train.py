@@ -1,0 +1,124 @@
+"""``croft train DATA``: tune, calibrate, and write a bundle with its report."""
+
+import argparse
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from models.errors import ConfigError
+from training.calibrate import CalibrateConfig
+from training.encoders import EncoderRequest
+from training.pipeline import TrainRequest, train
+from training.recipe import TrainConfig, load_recipe
+from training.split import SplitConfig
+from training.tune import TuneConfig
+from training.unknown import named_folders
+
+Config = TypeVar("Config", SplitConfig, TuneConfig, CalibrateConfig)
+
+DEFAULT_BACKBONE = ("ViT-B-16", "laion2b_s34b_b88k")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags of ``croft train``."""
+    parser.add_argument("data", type=Path, help="class folders, domain/class folders, CSV, Parquet")
+    parser.add_argument("--name", help="of the bundle (default: the name of DATA)")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="where bundles go (runs)")
+    parser.add_argument("--recipe", type=Path, help="settings of the run, a TOML file")
+    parser.add_argument("--classes", type=Path, help="classes.toml: order, display names, prompts")
+    parser.add_argument(
+        "--unknown", action="append", default=[], metavar="NAME=DIR",
+        help="images of anything else, for the report alone; may be given several times",
+    )  # fmt: skip
+    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "croft")
+    _add_encoder_arguments(parser.add_argument_group("encoder"))
+    _add_run_arguments(parser.add_argument_group("run; each of these overrides the recipe"))
+
+
+def _add_encoder_arguments(group: Any) -> None:
+    group.add_argument(
+        "--backbone", default=DEFAULT_BACKBONE[0],
+        help="an open_clip architecture, a file of one, or toybox (default %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--pretrained", help=f"its weights: a tag or a file (default {DEFAULT_BACKBONE[1]})"
+    )
+    group.add_argument("--encoder", type=Path, help="any other image encoder, as ONNX")
+    group.add_argument("--encoder-spec", type=Path, help="how to feed it, a TOML file")
+    group.add_argument("--text-features", type=Path, help="its class features, an .npz file")
+    group.add_argument("--aliases", type=Path, help="TOML: class name = name in --text-features")
+
+
+def _add_run_arguments(group: Any) -> None:
+    group.add_argument("--tuning", choices=("adapter", "prompt", "prompt+adapter"))
+    group.add_argument("--shots", type=int, help="training images of each class and domain")
+    group.add_argument("--domains", help="domains to train and calibrate on, with commas")
+    group.add_argument("--calibration", choices=("pac", "conformal"))
+    group.add_argument("--alpha", type=float, help="largest share of known images refused")
+    group.add_argument("--delta", type=float, help="probability that the promise is broken")
+    group.add_argument("--score", help="the deciding score (default energy)")
+    group.add_argument("--seed", type=int)
+    group.add_argument("--no-golden", action="store_true", help="no image goes into the bundle")
+    group.add_argument("--no-embeddings", action="store_true", help="nor calibration embeddings")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train."""
+    name = args.name or re.sub(r"[^A-Za-z0-9._-]+", "-", args.data.resolve().stem).strip("-.")
+    train(
+        TrainRequest(
+            data=args.data,
+            out=args.out,
+            name=name,
+            encoder=_encoder(args),
+            config=_config(args),
+            cache=args.cache,
+            classes_file=args.classes,
+            unknown=named_folders(args.unknown),
+        )
+    )
+    return 0
+
+
+def _encoder(args: argparse.Namespace) -> EncoderRequest:
+    pretrained = args.pretrained
+    if pretrained is None and args.backbone == DEFAULT_BACKBONE[0]:
+        pretrained = DEFAULT_BACKBONE[1]
+    given = [args.encoder, args.encoder_spec, args.text_features]
+    if any(given) and not all(given):
+        raise ConfigError(
+            "`--encoder`, `--encoder-spec` and `--text-features` belong together: give all three."
+        )
+    return EncoderRequest(
+        backbone=args.backbone,
+        pretrained=pretrained,
+        encoder=args.encoder,
+        spec=args.encoder_spec,
+        text_features=args.text_features,
+        aliases=args.aliases,
+    )
+
+
+def _config(args: argparse.Namespace) -> TrainConfig:
+    """Return the recipe, with the flags that were given laid over it."""
+    base = load_recipe(args.recipe) if args.recipe else TrainConfig()
+    domains = tuple(args.domains.split(",")) if args.domains else None
+    return replace(
+        base,
+        split=_with(base.split, shots=args.shots, domains=domains),
+        tune=_with(base.tune, tuning=args.tuning),
+        calibrate=_with(
+            base.calibrate, method=args.calibration, alpha=args.alpha, delta=args.delta
+        ),
+        score=args.score or base.score,
+        seed=base.seed if args.seed is None else args.seed,
+        golden_images=0 if args.no_golden else base.golden_images,
+        keep_embeddings=base.keep_embeddings and not args.no_embeddings,
+    )
+
+
+def _with(config: Config, **given: Any) -> Config:
+    """Replace the fields whose flag was given."""
+    changes = {name: value for name, value in given.items() if value is not None}
+    return replace(config, **changes)

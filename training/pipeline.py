@@ -1,0 +1,207 @@
+"""Images -> bundle: load, split, embed, tune, calibrate, evaluate, write.
+
+Axes: N images, n calibration images, V views, D embedding.
+"""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.bundle import Bundle, Calibration
+from models.embed import embed_files
+from models.encoder import OnnxEncoder
+from models.errors import TooFewImages
+from models.head import Head
+from models.scores import SCORES
+from training.assemble import Draft, write
+from training.calibrate import calibrate, expectation, images_needed, rank_of, too_few
+from training.class_names import overlapping_names
+from training.data import Dataset, Item, load_dataset
+from training.data_report import DataReport
+from training.encoders import DualEncoder, EncoderRequest, open_encoder
+from training.evaluate import Evaluation, Sets, evaluate
+from training.progress import bar, say, say_all
+from training.recipe import TrainConfig
+from training.split import Splits, split
+from training.tune import Tuned, tune
+from training.unknown import load_unknown
+from training.views import Views
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainRequest:
+    """What to train on, with which encoder, and where the bundle goes."""
+
+    data: Path
+    """Class folders, domain/class folders, or a manifest."""
+    out: Path
+    """Bundles are written to ``out/name/version``."""
+    name: str
+    """Of the bundle."""
+    encoder: EncoderRequest
+    """The frozen vision-language model."""
+    config: TrainConfig
+    """How it is done."""
+    cache: Path
+    """Exported encoders and embeddings, for this run and later ones."""
+    classes_file: Path | None = None
+    """A ``classes.toml``."""
+    unknown: Mapping[str, Path] = field(default_factory=dict)
+    """Sets of images of anything else, by name: for the report alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """The bundle, and what was measured on the way."""
+
+    path: Path
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    dataset: Dataset
+    report: DataReport
+    splits: Splits
+    unknown: Mapping[str, Sequence[Item]]
+
+
+def train(request: TrainRequest) -> TrainResult:
+    """Make a bundle.
+
+    Raises:
+        CroftError: whatever makes a bundle impossible or its promise void; nothing is written.
+    """
+    data = _read(request)
+    dual = open_encoder(request.encoder, data.dataset.classes, cache=request.cache)
+    encoder = OnnxEncoder(dual.exported.path)
+    tuned = _tune(request, data, dual, encoder)
+    head = Head(tuned.image_transform_DD, tuned.prototypes_KD, tuned.logit_scale)
+    calibration = _calibration(request, data, dual, encoder, head)
+    threshold = calibrate(calibration.scores_n, request.config.calibrate)
+    say(f"  The threshold is {threshold.value:.4f}: it {expectation(threshold)}.")
+    draft = Draft(
+        name=request.name,
+        config=request.config,
+        dual=dual,
+        dataset=data.dataset,
+        data_report=data.report,
+        splits=data.splits,
+        tuned=tuned,
+        head=head,
+        calibration=calibration,
+        threshold=threshold,
+    )
+    return _finish(request, data, draft)
+
+
+def _read(request: TrainRequest) -> _Data:
+    """Load and split everything, and refuse before the long work what cannot succeed."""
+    with bar("reading images", "image") as progress:
+        dataset, report = load_dataset(
+            request.data, classes_file=request.classes_file, on_progress=progress
+        )
+    say_all(report.lines())
+    splits = split(dataset, request.config.split, seed=request.config.seed)
+    say_all(splits.lines())
+    _check_promise(request.config, splits)
+    return _Data(dataset, report, splits, _read_unknown(request, dataset))
+
+
+def _check_promise(config: TrainConfig, splits: Splits) -> None:
+    n = len(splits.calibrate)
+    if rank_of(n, config.calibrate) == 0:
+        raise TooFewImages(too_few(n, config.calibrate), needed=images_needed(config.calibrate))
+
+
+def _read_unknown(request: TrainRequest, dataset: Dataset) -> dict[str, Sequence[Item]]:
+    """Load the unknown sets, and say where a name is among the known classes too."""
+    sets: dict[str, Sequence[Item]] = {}
+    known = [spec.name for spec in dataset.classes]
+    for name, path in request.unknown.items():
+        sets[name] = load_unknown(name, path)
+        overlap = overlapping_names(known, sorted({item.label for item in sets[name]}))
+        if overlap:
+            say(f"  WARNING: `{name}` has classes that are known: {overlap}. Leave them out.")
+    return sets
+
+
+def _tune(request: TrainRequest, data: _Data, dual: DualEncoder, encoder: OnnxEncoder) -> Tuned:
+    config = request.config
+    views = Views(config=config.views, seed=config.seed)
+    with bar("embedding views to train on", "image") as progress:
+        train_NVD = embed_files(
+            data.splits.train,
+            encoder,
+            dual.preprocess,
+            cache=request.cache / "embeddings",
+            views=views,
+            on_progress=progress,
+        )
+    select_ND = _embed(data.splits.select, request, dual, encoder, "embedding images to select by")
+    labels_N = data.dataset.labels(data.splits.train)
+    text = dual.text(train_NVD[:, 0], labels_N)
+    with bar(f"tuning ({config.tune.tuning})", "epoch") as progress:
+        return tune(
+            train_NVD,
+            labels_N,
+            text=text,
+            select=(select_ND, data.dataset.labels(data.splits.select)),
+            config=replace(config.tune, seed=config.seed),
+            on_epoch=progress,
+        )
+
+
+def _embed(
+    items: Sequence[Item],
+    request: TrainRequest,
+    dual: DualEncoder,
+    encoder: OnnxEncoder,
+    what: str,
+) -> NDArray[np.float32]:
+    with bar(what, "image") as progress:
+        return embed_files(
+            items,
+            encoder,
+            dual.preprocess,
+            cache=request.cache / "embeddings",
+            on_progress=progress,
+        )[:, 0]
+
+
+def _calibration(
+    request: TrainRequest, data: _Data, dual: DualEncoder, encoder: OnnxEncoder, head: Head
+) -> Calibration:
+    items = data.splits.calibrate
+    embeddings_nD = _embed(items, request, dual, encoder, "embedding images to calibrate on")
+    scores_n = SCORES[request.config.score](head.logits(embeddings_nD))
+    kept_nD = embeddings_nD if request.config.keep_embeddings else None
+    return Calibration(scores_n, data.dataset.labels(items), kept_nD)
+
+
+def _finish(request: TrainRequest, data: _Data, draft: Draft) -> TrainResult:
+    """Judge the bundle as it will be served, then write it with its figures."""
+    sets = Sets(
+        known=data.splits.test or data.splits.select,
+        shifted=data.splits.shifted,
+        unknown=data.unknown,
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        judged = Bundle.load(write(Path(scratch) / "draft", draft))
+        with bar("evaluating", "image") as progress:
+            evaluation = evaluate(
+                judged, sets, cache=request.cache / "embeddings", on_progress=progress
+            )
+    path = write(_next_version(request.out / request.name), draft, evaluation)
+    say(f"  Bundle: {path}", f"  Report: {path / 'report' / 'index.html'}")
+    return TrainResult(path, evaluation)
+
+
+def _next_version(directory: Path) -> Path:
+    """Return ``directory/1``, or the first number after those that exist."""
+    taken = [int(p.name) for p in directory.glob("*") if p.name.isdigit()]
+    return directory / str(max(taken, default=0) + 1)

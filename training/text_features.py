@@ -1,0 +1,134 @@
+"""Class features of a foreign encoder: from a file, or from the images where the file has none.
+
+Axes: K classes, T rows of the file, N training images, D embedding.
+"""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import ConfigError
+from training.class_names import ClassSpec, listed, name_key
+
+Floats = NDArray[np.float32]
+
+_ARRAYS: Final = ("class_names", "features")
+
+
+@dataclass(frozen=True, slots=True)
+class TextTable:
+    """What a file of text features offers: unit rows by name."""
+
+    rows: Mapping[str, Floats]
+
+    @classmethod
+    def load(cls, path: Path) -> "TextTable":
+        """Read an ``.npz`` with ``class_names`` (T,) and ``features`` (T, D).
+
+        Raises:
+            ConfigError: not such a file, by what is wrong with it.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                names_T, features_TD = (arrays[name] for name in _ARRAYS)
+        except (OSError, ValueError, KeyError) as error:
+            raise ConfigError(
+                f"{path}: text features are an .npz with `class_names` (T,) and `features` "
+                f"(T, D): {error}."
+            ) from error
+        if features_TD.ndim != 2 or names_T.shape != features_TD.shape[:1]:
+            raise ConfigError(
+                f"{path}: `class_names` must be (T,) and `features` (T, D), are {names_T.shape} "
+                f"and {features_TD.shape}."
+            )
+        unit_TD = _unit(features_TD.astype(np.float32))
+        return cls({name_key(str(n)): row for n, row in zip(names_T, unit_TD, strict=True)})
+
+    def find(self, names: Sequence[str]) -> Floats | None:
+        """Return the mean of the rows of these names, (D,); None if one is missing."""
+        found = [self.rows.get(name_key(name)) for name in names]
+        rows = [row for row in found if row is not None]
+        return np.mean(rows, axis=0) if rows and len(rows) == len(found) else None
+
+
+def load_aliases(path: Path) -> dict[str, list[str]]:
+    """Read a TOML file of ``class = "name"`` or ``class = ["name", "name"]`` (their mean).
+
+    Raises:
+        ConfigError: not such a file.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: not a file of aliases that can be read: {error}.") from error
+    aliases = {name: [value] if isinstance(value, str) else value for name, value in table.items()}
+    for name, value in aliases.items():
+        if not (isinstance(value, list) and value and all(isinstance(v, str) for v in value)):
+            raise ConfigError(f"{path}: `{name}` must be a name or a list of names, got {value!r}.")
+    return aliases
+
+
+def class_features(
+    classes: Sequence[ClassSpec],
+    table: TextTable,
+    aliases: Mapping[str, Sequence[str]],
+    train_ND: Floats,
+    labels_N: NDArray[np.int64],
+) -> tuple[Floats, list[str]]:
+    """Return one unit feature a class, and the names of classes that the file lacks.
+
+    A class that is neither in the file nor an alias of something there takes the mean of its
+    normalised training embeddings.
+
+    Args:
+        classes: in index order.
+        table: the file.
+        aliases: class name -> names in the file.
+        train_ND: plain training embeddings, (N, D).
+        labels_N: their class indices, (N,).
+
+    Returns:
+        features_KD: shape (K, D), unit rows.
+        missing: the classes that took their images' mean.
+
+    Raises:
+        ConfigError: an alias points at nothing, or the file's D is not the encoder's.
+    """
+    _check(classes, table, aliases, train_ND)
+    rows, missing = [], []
+    for index, spec in enumerate(classes):
+        row = table.find(aliases.get(spec.name, [spec.name]))
+        if row is None:
+            row = _unit(train_ND[labels_N == index]).mean(axis=0)
+            missing.append(spec.name)
+        rows.append(row)
+    return _unit(np.stack(rows)), missing
+
+
+def _check(
+    classes: Sequence[ClassSpec],
+    table: TextTable,
+    aliases: Mapping[str, Sequence[str]],
+    train_ND: Floats,
+) -> None:
+    if strangers := sorted(set(aliases) - {spec.name for spec in classes}):
+        raise ConfigError(f"--aliases names {listed(strangers)}, which the data does not have.")
+    for name, targets in aliases.items():
+        if lost := [t for t in targets if table.find([t]) is None]:
+            raise ConfigError(f"--aliases: `{name}` points at {listed(lost)}: not in the features.")
+    dim = len(next(iter(table.rows.values())))
+    if dim != train_ND.shape[1]:
+        raise ConfigError(
+            f"--text-features has D = {dim}, the encoder gives {train_ND.shape[1]}: they do not "
+            "belong together."
+        )
+
+
+def _unit(rows_ND: Floats) -> Floats:
+    norms_N1 = np.linalg.norm(rows_ND, axis=1, keepdims=True)
+    return np.asarray(rows_ND / np.maximum(norms_N1, 1e-12), dtype=np.float32)
