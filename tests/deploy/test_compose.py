@@ -8,6 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from service.settings import PREFIX, Settings
 from tests.deploy.files import ROOT, compose, stages
 
 SERVICES = sorted(compose()["services"])
@@ -94,6 +95,19 @@ def test_only_the_gpu_variant_reserves_a_device_and_only_on_request() -> None:
     assert device["capabilities"] == ["gpu"]
     assert _service("croft-gpu")["profiles"] == ["gpu"]
     assert "deploy" not in _service("croft")
+
+
+@pytest.mark.parametrize("name", ["croft", "croft-gpu"])
+def test_the_service_is_configured_by_settings_that_exist(name: str) -> None:
+    """Every CROFT_ variable is a field of the settings, so that none is silently ignored."""
+    given = {variable.removeprefix(PREFIX).lower() for variable in _service(name)["environment"]}
+    assert given <= Settings.model_fields.keys()
+
+
+def test_the_service_may_finish_before_it_is_killed() -> None:
+    """The engine waits longer than the service drains."""
+    grace = _service("croft")["stop_grace_period"]
+    assert int(grace.removesuffix("s")) > Settings.model_fields["drain_seconds"].default
 
 
 def test_no_password_is_written_down() -> None:

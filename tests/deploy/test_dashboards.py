@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy.files import boards, expressions, panels, tool
+from service.metrics import Metrics
+from tests.deploy.files import boards, expressions, metrics_in, panels, tool
 
 TITLES = [panel["title"] for panel in panels()]
 
@@ -96,6 +97,33 @@ def _inside(text: str) -> str:
         if depth == 0:
             return text[1:end]
     raise AssertionError(f"unbalanced: {text}")
+
+
+@pytest.mark.parametrize(("title", "expression"), list(expressions()))
+def test_a_panel_asks_for_metrics_that_exist(title: str, expression: str) -> None:
+    """Every metric in a query is one that the service publishes under exactly that name."""
+    asked = metrics_in(expression)
+    assert asked, title
+    assert asked <= _published()
+
+
+def test_the_bundle_variable_asks_for_a_metric_that_exists() -> None:
+    """The list of bundles to choose from comes from a metric with that label."""
+    for board in boards():
+        (variable,) = [v for v in board["templating"]["list"] if v["name"] == "bundle"]
+        assert metrics_in(variable["query"]["query"]) == {"croft_bundle_info"}
+        assert "croft_bundle_info" in _published()
+
+
+def _published() -> set[str]:
+    """Return the names a scrape shows, histograms' series included."""
+    suffixes = {
+        "counter": ("_total",),
+        "gauge": ("",),
+        "histogram": ("_bucket", "_sum", "_count"),
+    }
+    families = Metrics().registry.collect()
+    return {family.name + suffix for family in families for suffix in suffixes[family.type]}
 
 
 def test_every_expression_parses(tmp_path: Path) -> None:
