@@ -1,0 +1,1 @@
+"""The HTTP service: classifies images with bundles and refuses the unknown."""

@@ -1,0 +1,90 @@
+"""The application: wiring, and nothing else."""
+
+import importlib.metadata
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+
+from models.errors import CroftError
+from service.errors import BadRequest, UnknownRoute, WrongMethod
+from service.middleware import BodyLimitMiddleware, RecordMiddleware
+from service.openapi import describe
+from service.problems import answer_problem
+from service.registry import Registry
+from service.routes import bundles, classify, health, pages
+from service.settings import Settings
+
+_DESCRIPTION: Final = """\
+Send an image; get one of the known classes, or the statement that it is none of them.
+Errors are problem documents (RFC 9457).
+"""
+
+
+def create_app(settings: Settings, *, registry: Registry | None = None) -> FastAPI:
+    """Return the application.
+
+    Args:
+        settings: limits and sizes.
+        registry: loaded bundles; without it those of the settings are loaded here.
+
+    Raises:
+        BundleError: one of the bundles cannot be trusted.
+        RuntimeMissing: no runtime, or not the provider asked for.
+    """
+    loaded = registry or Registry.load(settings)
+    app = FastAPI(
+        title="Croft",
+        version=importlib.metadata.version("croft-ood"),
+        summary="Image classification that refuses what it was not trained on.",
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan,
+    )
+    app.state.registry = loaded
+    app.openapi = partial(describe, app)  # type: ignore[method-assign]
+    # The last one added is the outermost.
+    app.add_middleware(BodyLimitMiddleware, limit=settings.max_body_bytes)
+    app.add_middleware(RecordMiddleware, metrics=loaded.metrics)
+    app.add_exception_handler(CroftError, answer_problem)
+    app.add_exception_handler(HTTPException, _answer_http_error)
+    for routes in (classify, bundles, health, pages):
+        app.include_router(routes.router)
+    app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    registry: Registry = app.state.registry
+    await registry.start()
+    try:
+        yield
+    finally:
+        registry.drain()
+        await registry.close()
+
+
+async def _answer_http_error(request: Request, error: Exception) -> Response:
+    """Answer what the router itself refuses."""
+    assert isinstance(error, HTTPException)
+    path, method = request.url.path[:200], request.method
+    headers = error.headers or {}
+    problem: CroftError
+    if error.status_code == 404:
+        problem = UnknownRoute(f"There is no {path!r} here; /docs lists every path.")
+    elif error.status_code == 405:
+        allowed = headers.get("Allow", "")
+        problem = WrongMethod(f"{path!r} does not take {method}, but {allowed or 'others'}.")
+    else:
+        problem = BadRequest(str(error.detail))
+    response = await answer_problem(request, problem)
+    response.headers.update(headers)
+    return response

@@ -1,0 +1,127 @@
+"""What can go wrong with a request, and the one table of how each error goes over the wire.
+
+ServiceError
+├── BadRequest          malformed, or a part is missing
+├── UnknownRoute        no such path
+├── WrongMethod         no such method for the path
+├── UnknownBundle       a name that no loaded bundle has
+├── BodyTooLarge        more bytes than allowed
+├── UnsupportedMedia    a content type or coding that no image comes in
+├── EncodingFailed      the encoder failed on this image alone
+├── Unavailable         try again later
+│   ├── Overloaded          the queue is full
+│   ├── Draining            the process is about to end
+│   └── NotReady            the bundle failed its self-test
+├── DeadlineExceeded    not answered in time
+└── ClientGone          nobody waits for the answer
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from models.errors import CroftError, ImageTooLarge, Undecodable, UnsupportedFormat
+
+Outcome = Literal["accepted", "rejected", "invalid", "failed", "cancelled", "shed"]
+
+
+class ServiceError(CroftError):
+    """A request that gets no answer; the message tells its sender what to do."""
+
+
+class BadRequest(ServiceError):
+    """The request is malformed, or a part is missing."""
+
+
+class UnknownRoute(ServiceError):
+    """There is no such path."""
+
+
+class WrongMethod(ServiceError):
+    """The path does not have that method."""
+
+
+class UnknownBundle(ServiceError):
+    """No loaded bundle has that name."""
+
+
+class BodyTooLarge(ServiceError):
+    """The body has more bytes than allowed."""
+
+
+class UnsupportedMedia(ServiceError):
+    """A content type or content coding that no image comes in."""
+
+
+class EncodingFailed(ServiceError):
+    """The encoder failed on this image, alone."""
+
+
+class Unavailable(ServiceError):
+    """Nothing is wrong with the request; it may succeed later."""
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        """``retry_after``: seconds after which it is worth trying again."""
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Overloaded(Unavailable):
+    """The queue is full."""
+
+
+class Draining(Unavailable):
+    """The process finishes what it has and takes nothing new."""
+
+
+class NotReady(Unavailable):
+    """The bundle did not reproduce its golden images."""
+
+
+class DeadlineExceeded(ServiceError):
+    """The request was not answered in time."""
+
+
+class ClientGone(ServiceError):
+    """The client left before the answer was there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """How an error is sent and counted."""
+
+    status: int
+    slug: str
+    title: str
+    outcome: Outcome
+
+    @property
+    def type(self) -> str:
+        """The problem type, a URI that identifies it (RFC 9457)."""
+        return f"urn:croft:problem:{self.slug}"
+
+
+INTERNAL: Final = Wire(500, "internal", "Internal error", "failed")
+
+TABLE: Final[dict[type[Exception], Wire]] = {
+    BadRequest: Wire(400, "bad-request", "Bad request", "invalid"),
+    UnknownRoute: Wire(404, "unknown-route", "No such path", "invalid"),
+    UnknownBundle: Wire(404, "unknown-bundle", "No such bundle", "invalid"),
+    WrongMethod: Wire(405, "wrong-method", "No such method here", "invalid"),
+    BodyTooLarge: Wire(413, "body-too-large", "Body too large", "invalid"),
+    ImageTooLarge: Wire(413, "image-too-large", "Image too large", "invalid"),
+    UnsupportedFormat: Wire(415, "unsupported-format", "Not a readable image format", "invalid"),
+    UnsupportedMedia: Wire(415, "unsupported-media", "Unsupported content type", "invalid"),
+    Undecodable: Wire(422, "undecodable", "Image cannot be decoded", "invalid"),
+    ClientGone: Wire(499, "client-gone", "Client left", "cancelled"),
+    EncodingFailed: Wire(500, "encoding-failed", "Image could not be encoded", "failed"),
+    Overloaded: Wire(503, "overloaded", "Overloaded", "shed"),
+    Draining: Wire(503, "draining", "Shutting down", "shed"),
+    NotReady: Wire(503, "not-ready", "Not ready", "shed"),
+    DeadlineExceeded: Wire(504, "deadline-exceeded", "Not answered in time", "shed"),
+}
+"""The one mapping from errors to status, problem type, title and outcome."""
+
+
+def wire(error: BaseException) -> Wire:
+    """Return how an error is sent; whatever the table does not name is internal."""
+    return next((TABLE[kind] for kind in type(error).__mro__ if kind in TABLE), INTERNAL)

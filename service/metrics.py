@@ -1,0 +1,198 @@
+"""Every metric of the service: all names, labels and buckets are in this file."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+from models.bundle import Bundle
+from models.decision import Decision
+from service.errors import Outcome, wire
+from service.waiting import Stages
+
+OUTCOMES: Final[tuple[Outcome, ...]] = (
+    "accepted", "rejected", "invalid", "failed", "cancelled", "shed",
+)  # fmt: skip
+STAGES: Final = tuple(field.name for field in fields(Stages))
+P_VALUE_BUCKETS: Final = (
+    0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0,
+)  # fmt: skip
+SECONDS: Final = (
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+)  # fmt: skip
+MAX_LABELS: Final = 200
+OTHER: Final = "other"
+_BUNDLE: Final = ("bundle", "version")
+
+
+class Metrics:
+    """The metrics of one application, in a registry of their own."""
+
+    def __init__(self) -> None:
+        """Create them all, the counters that are not about a bundle at zero."""
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self.received = Counter(
+            "croft_images_received_total",
+            "Images that arrived, counted on arrival and not from their outcomes.",
+            registry=registry,
+        )
+        self.images = Counter(
+            "croft_images_total",
+            "Images by outcome; without a bundle where a request named none that is loaded.",
+            (*_BUNDLE, "outcome"),
+            registry=registry,
+        )
+        self.predictions = Counter(
+            "croft_predictions_total",
+            "Answered images by most probable class; at most 200 classes, the rest is `other`.",
+            (*_BUNDLE, "label", "outcome"),
+            registry=registry,
+        )
+        self.p_value = Histogram(
+            "croft_p_value",
+            "Conformal p-values of answered images: uniform on known traffic.",
+            _BUNDLE,
+            buckets=P_VALUE_BUCKETS,
+            registry=registry,
+        )
+        self.stage_seconds = Histogram(
+            "croft_stage_seconds",
+            "Time an image spent in a stage.",
+            ("stage",),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.request_seconds = Histogram(
+            "croft_request_seconds",
+            "Time of a request, first byte to last.",
+            ("route", "status"),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.batch_images = Histogram(
+            "croft_batch_images",
+            "Images that were encoded in one call.",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128),
+            registry=registry,
+        )
+        self._add_gauges()
+        self._start_at_zero()
+
+    def _add_gauges(self) -> None:
+        def gauge(name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
+            return Gauge(name, text, labels, registry=self.registry)
+
+        self.queue_images = gauge("croft_queue_images", "Images that wait or are being uploaded.")
+        self.queue_limit = gauge("croft_queue_limit_images", "How many may wait.")
+        self.ready = gauge("croft_ready", "1 if requests are welcome.")
+        self.bundle_info = gauge(
+            "croft_bundle_info",
+            "1 for every loaded bundle.",
+            (*_BUNDLE, "score", "method", "tuning", "backbone", "encoder"),
+        )
+        self.calibration_images = gauge("croft_calibration_images", "Calibration images.", _BUNDLE)
+        self.calibration_rank = gauge(
+            "croft_calibration_rank", "Rank of the threshold among the calibration scores.", _BUNDLE
+        )
+        self.expected_rejection_rate = gauge(
+            "croft_expected_rejection_rate",
+            "Share of known images that is rejected on average: rank / (n + 1).",
+            _BUNDLE,
+        )
+        self.alpha = gauge(
+            "croft_alpha", "Largest share of known images that may be rejected.", _BUNDLE
+        )
+
+    def _start_at_zero(self) -> None:
+        for outcome in OUTCOMES[2:]:
+            self.images.labels("", "", outcome)
+        self._stages = {stage: self.stage_seconds.labels(stage) for stage in STAGES}
+        self.request_seconds.labels("/classify", "200")
+        self.ready.set(0)
+
+    def add_bundle(self, bundle: Bundle) -> "BundleMetrics":
+        """Publish what a bundle is, and start all of its series at zero."""
+        manifest, threshold = bundle.manifest, bundle.threshold
+        key = (manifest.name, manifest.version)
+        self.bundle_info.labels(
+            *key,
+            manifest.score.name,
+            threshold.method,
+            manifest.tuning,
+            manifest.backbone.name,
+            manifest.backbone.digest.removeprefix("sha256:")[:12],
+        ).set(1)
+        self.calibration_images.labels(*key).set(threshold.n)
+        self.calibration_rank.labels(*key).set(threshold.rank)
+        self.expected_rejection_rate.labels(*key).set(threshold.p_cut)
+        self.alpha.labels(*key).set(threshold.alpha)
+        return BundleMetrics(self, key, manifest.labels)
+
+    @contextmanager
+    def counted_image(self) -> Iterator["Tally"]:
+        """Count an image on arrival and, whatever happens to it, once by its outcome."""
+        self.received.inc()
+        tally = Tally()
+        try:
+            yield tally
+        except BaseException as error:
+            tally.outcome = wire(error).outcome if isinstance(error, Exception) else "cancelled"
+            raise
+        finally:
+            self.images.labels(*tally.bundle, tally.outcome).inc()
+
+    def staged(self, stages: Stages) -> None:
+        """Note how long an answered image spent in each stage."""
+        for stage, histogram in self._stages.items():
+            histogram.observe(getattr(stages, stage))
+
+    # What an engine reports: service.engine.Observer.
+
+    def queue_changed(self, images: int) -> None:
+        """Note that so many images joined (or, negative, left) the queue."""
+        self.queue_images.inc(images)
+
+    def batch_encoded(self, images: int) -> None:
+        """Note the size of a batch."""
+        self.batch_images.observe(images)
+
+
+class Tally:
+    """What an image that is being counted turns out to be."""
+
+    __slots__ = ("bundle", "outcome")
+
+    def __init__(self) -> None:
+        """Begin with no bundle, and with the outcome of whoever forgets to set one."""
+        self.bundle: tuple[str, str] = ("", "")
+        self.outcome: Outcome = "failed"
+
+
+class BundleMetrics:
+    """The series of one bundle."""
+
+    def __init__(self, metrics: Metrics, key: tuple[str, str], labels: list[str]) -> None:
+        """Create every combination of labels, so that rates have a zero to start from."""
+        self.key = key
+        named = labels if len(labels) <= MAX_LABELS else [*labels[: MAX_LABELS - 1], OTHER]
+        answered = OUTCOMES[:2]
+        self._p_value = metrics.p_value.labels(*key)
+        self._predictions = {
+            (label, outcome): metrics.predictions.labels(*key, label, outcome)
+            for label in named
+            for outcome in answered
+        }
+        for outcome in OUTCOMES:
+            metrics.images.labels(*key, outcome)
+
+    def answered(self, decision: Decision) -> Outcome:
+        """Count an answer, and return which of the outcomes it is."""
+        outcome: Outcome = "rejected" if decision.rejected else "accepted"
+        best = decision.candidates[0].label
+        label = best if (best, outcome) in self._predictions else OTHER
+        self._predictions[label, outcome].inc()
+        self._p_value.observe(decision.p_value)
+        return outcome

@@ -1,0 +1,160 @@
+"""Around every request: its id, its record, the body limit, one log line, the last resort."""
+
+import logging
+import re
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import BodyTooLarge, wire
+from service.metrics import Metrics
+from service.problems import problem_response
+
+REQUEST_ID: Final = "X-Request-ID"
+_SANE_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+_OTHER: Final = "other"
+"""Pages, static files and paths that do not exist, as a label of metrics."""
+
+logger = logging.getLogger("croft.request")
+
+
+@dataclass(slots=True)
+class RequestRecord:
+    """What becomes known of a request on its way, for its log line and its timing header."""
+
+    request_id: str
+    started: float = field(default_factory=time.perf_counter)
+    status: int = 0
+    bytes_in: int = 0
+    error: Exception | None = None
+    stages: dict[str, float] = field(default_factory=dict)
+    """Seconds, by stage."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What the route found out; never image content."""
+
+    @property
+    def seconds(self) -> float:
+        """Time since the request began."""
+        return time.perf_counter() - self.started
+
+
+class RecordMiddleware:
+    """Gives every request an id and a record, times it, logs it, and catches what nobody did."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+        """Wrap an application."""
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        record = RequestRecord(_request_id(Headers(scope=scope)))
+        scope.setdefault("state", {})["record"] = record
+
+        async def send_noted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                record.status = message["status"]
+                _add_headers(message, record)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_noted)
+        except Exception as error:
+            await self._answer_unexpected(scope, receive, send_noted, error)
+        finally:
+            self._close(scope, record)
+
+    async def _answer_unexpected(
+        self, scope: Scope, receive: Receive, send: Send, error: Exception
+    ) -> None:
+        record: RequestRecord = scope["state"]["record"]
+        record.error = error
+        logger.error("unexpected error", exc_info=error, extra={"request_id": record.request_id})
+        if record.status:  # the answer has begun: all that is left is to cut it off
+            raise error
+        response = problem_response(error, path=scope["path"], request_id=record.request_id)
+        await response(scope, receive, send)
+
+    def _close(self, scope: Scope, record: RequestRecord) -> None:
+        route = getattr(scope.get("route"), "path", _OTHER)
+        self._metrics.request_seconds.labels(route, str(record.status)).observe(record.seconds)
+        level = logging.DEBUG if route in _PROBES else logging.INFO
+        if logger.isEnabledFor(level):
+            logger.log(level, "request", extra=_log_fields(scope, record, route))
+
+
+class BodyLimitMiddleware:
+    """Refuses a body that is too large: by its declared length, or as soon as it has come in."""
+
+    def __init__(self, app: ASGIApp, *, limit: int) -> None:
+        """``limit``: bytes."""
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        record: RequestRecord = scope["state"]["record"]
+        declared = declared_length(Headers(scope=scope))
+
+        async def receive_limited() -> Message:
+            if declared is not None and declared > self._limit:
+                raise self._too_large(f"{declared:,}")
+            message = await receive()
+            record.bytes_in += len(message.get("body", b""))
+            if record.bytes_in > self._limit:
+                raise self._too_large(f"more than {self._limit:,}")
+            return message
+
+        await self._app(scope, receive_limited, send)
+
+    def _too_large(self, given: str) -> BodyTooLarge:
+        return BodyTooLarge(
+            f"The body has {given} bytes; at most {self._limit:,} are read "
+            "(CROFT_MAX_BODY_BYTES). Send a smaller version of the image."
+        )
+
+
+def declared_length(headers: Headers) -> int | None:
+    """Return Content-Length, None if the body is chunked."""
+    text = headers.get("content-length", "")
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+def _request_id(headers: Headers) -> str:
+    given = headers.get(REQUEST_ID, "")
+    return given if _SANE_ID.fullmatch(given) else secrets.token_hex(16)
+
+
+def _add_headers(message: Message, record: RequestRecord) -> None:
+    headers = MutableHeaders(scope=message)
+    headers[REQUEST_ID] = record.request_id
+    headers["X-Content-Type-Options"] = "nosniff"
+    times = {**record.stages, "total": record.seconds}
+    headers["Server-Timing"] = ", ".join(f"{k};dur={1e3 * s:.2f}" for k, s in times.items())
+
+
+def _log_fields(scope: Scope, record: RequestRecord, route: str) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "request_id": record.request_id,
+        "method": scope["method"],
+        "route": route,
+        "status": record.status,
+        "ms": round(1e3 * record.seconds, 2),
+        "bytes_in": record.bytes_in,
+        **record.facts,
+        **{f"{stage}_ms": round(1e3 * s, 2) for stage, s in record.stages.items()},
+    }
+    if record.error is not None:
+        fields["problem"] = wire(record.error).slug
+    return fields

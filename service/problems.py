@@ -1,0 +1,71 @@
+"""Errors as RFC 9457 problem documents."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.errors import INTERNAL, TABLE, Unavailable, wire
+from service.schemas import Problem
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+
+def problem_response(
+    error: Exception, *, path: str, request_id: str, extra: Mapping[str, Any] | None = None
+) -> Response:
+    """Return the response for an error; of an internal one it tells nothing but the request id."""
+    sent = wire(error)
+    detail = str(error) if sent is not INTERNAL else _internal_detail(request_id)
+    body = Problem(
+        type=sent.type,
+        title=sent.title,
+        status=sent.status,
+        detail=detail,
+        instance=path,
+        request_id=request_id,
+        error=detail,
+    )
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, Unavailable) else None
+    content = json.dumps(body.model_dump() | dict(extra or {}), ensure_ascii=False)
+    return Response(content, status_code=sent.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+async def answer_problem(request: Request, error: Exception) -> Response:
+    """Turn an error raised in a route into its response, and note it for the log."""
+    record = request.state.record
+    record.error = error
+    return problem_response(error, path=request.url.path, request_id=record.request_id)
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return what OpenAPI says of a route that can give these errors."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        status: {
+            "description": " or ".join(_titles(status)),
+            "content": {MEDIA_TYPE: {"schema": schema}},
+            **({"headers": {"Retry-After": _RETRY_AFTER}} if status == 503 else {}),
+        }
+        for status in statuses
+    }
+
+
+_RETRY_AFTER: Final = {
+    "description": "Seconds after which it is worth trying again.",
+    "schema": {"type": "integer"},
+}
+
+
+def _titles(status: int) -> list[str]:
+    rows = (*TABLE.values(), INTERNAL)
+    return [row.title for row in rows if row.status == status]
+
+
+def _internal_detail(request_id: str) -> str:
+    return (
+        f"Something went wrong inside the service; the image may be fine. Try again, and quote "
+        f"request id {request_id} if it happens twice."
+    )

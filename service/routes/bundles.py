@@ -1,0 +1,71 @@
+"""``GET /bundles``: what is loaded, and what it promises."""
+
+import numpy as np
+from fastapi import APIRouter, Request
+
+from service.classifier import Classifier
+from service.openapi import BUNDLE_NAME
+from service.problems import responses
+from service.registry import Registry
+from service.schemas import (
+    BundleDetail,
+    Bundles,
+    BundleSummary,
+    ClassBody,
+    Histogram,
+    ThresholdBody,
+)
+
+router = APIRouter(tags=["bundles"])
+
+_BINS = 48
+
+
+@router.get("/bundles", summary="The loaded bundles")
+async def list_bundles(request: Request) -> Bundles:
+    """Return every loaded bundle, the default first."""
+    registry: Registry = request.app.state.registry
+    return Bundles(bundles=[_summary(registry, c) for c in registry.classifiers])
+
+
+@router.get(
+    "/bundles/{name}",
+    summary="One bundle, and the scores its threshold was chosen from",
+    responses=responses(404),
+    openapi_extra=BUNDLE_NAME,
+)
+async def show_bundle(request: Request) -> BundleDetail:
+    """Return one bundle."""
+    registry: Registry = request.app.state.registry
+    classifier = registry.find(request.path_params["name"])
+    manifest = classifier.bundle.manifest
+    return BundleDetail(
+        **dict(_summary(registry, classifier)),
+        tuning=manifest.tuning,
+        backbone=manifest.backbone.name,
+        encoder_digest=manifest.backbone.digest,
+        created=manifest.created,
+        calibration=_histogram(classifier),
+    )
+
+
+def _summary(registry: Registry, classifier: Classifier) -> BundleSummary:
+    manifest, threshold = classifier.bundle.manifest, classifier.bundle.threshold
+    return BundleSummary(
+        name=manifest.name,
+        version=manifest.version,
+        default=classifier is registry.classifiers[0],
+        classes=[ClassBody(name=c.name, display_name=c.display_name) for c in manifest.classes],
+        score=manifest.score.name,
+        threshold=ThresholdBody(
+            **manifest.threshold.model_dump(),
+            p_cut=threshold.p_cut,
+            expected_rejection_rate=threshold.p_cut,
+        ),
+        marginal=manifest.marginal,
+    )
+
+
+def _histogram(classifier: Classifier) -> Histogram:
+    counts, edges = np.histogram(classifier.bundle.calibration_scores_n, bins=_BINS)
+    return Histogram(edges=edges.tolist(), counts=counts.tolist())

@@ -1,0 +1,132 @@
+"""``POST /classify``: one image in, one decision out."""
+
+import asyncio
+import time
+from dataclasses import asdict
+from typing import Final, TypeVar
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from models.decision import Decision
+from service.classifier import Classifier
+from service.errors import BadRequest, ClientGone, DeadlineExceeded
+from service.middleware import RequestRecord, declared_length
+from service.openapi import CLASSIFY
+from service.problems import responses
+from service.registry import Registry
+from service.schemas import CandidateBody, Classification, ScoreBody
+from service.settings import Settings
+from service.uploads import read_image
+from service.waiting import Stages
+
+MAX_TOP_K: Final = 1000
+
+router = APIRouter()
+T = TypeVar("T")
+
+
+@router.post(
+    "/classify",
+    summary="Classify one image, or refuse it",
+    response_model=Classification,
+    responses=responses(400, 404, 413, 415, 422, 500, 503, 504),
+    openapi_extra=CLASSIFY,
+    tags=["images"],
+)
+async def classify(request: Request) -> Response:
+    """Answer 200 also when the image is rejected: that is an answer, not an error."""
+    registry: Registry = request.app.state.registry
+    record: RequestRecord = request.state.record
+    with registry.metrics.counted_image() as tally:
+        classifier = registry.find(request.query_params.get("bundle"))
+        tally.bundle = classifier.metrics.key
+        record.facts["bundle"] = classifier.reference
+        decision, stages = await _decide(request, classifier, settings=registry.settings)
+        tally.outcome = classifier.metrics.answered(decision)
+    registry.metrics.staged(stages)
+    record.stages = asdict(stages)
+    record.facts |= {"outcome": tally.outcome, "p_value": decision.p_value}
+    content = _body(record.request_id, classifier, decision).model_dump_json()
+    return Response(content, media_type="application/json")
+
+
+async def _decide(
+    request: Request, classifier: Classifier, *, settings: Settings
+) -> tuple[Decision, Stages]:
+    """Take a place in the queue, then read the upload, then wait for the answer."""
+    top_k = _top_k(request, default=settings.top_k)
+    classifier.check_ready()
+    started = time.monotonic()
+    deadline = started + settings.request_timeout
+    limit = settings.max_body_bytes
+    with classifier.engine.reserve(min(limit, declared_length(request.headers) or limit)) as place:
+        try:
+            async with asyncio.timeout(settings.request_timeout):
+                data = await read_image(request, limit=limit)
+        except TimeoutError as error:
+            raise _too_late(settings, "while its body was uploaded") from error
+        seconds = time.monotonic() - started
+        future = classifier.classify(data, place=place, top_k=top_k, deadline=deadline)
+    decision, stages = await _first_of(request, future, deadline=deadline, settings=settings)
+    stages.read = seconds
+    return decision, stages
+
+
+async def _first_of(
+    request: Request, future: "asyncio.Future[T]", *, deadline: float, settings: Settings
+) -> T:
+    """Wait for the answer, for the client to leave or for the deadline, whichever is first."""
+    gone = asyncio.ensure_future(_client_leaves(request))
+    try:
+        seconds = max(0.0, deadline - time.monotonic())
+        await asyncio.wait((future, gone), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if future.done():
+            return future.result()
+        if gone.done():
+            raise ClientGone("The client left before the answer was there.")
+        raise _too_late(settings, "while it waited for its answer")
+    finally:
+        gone.cancel()
+        future.cancel()
+
+
+async def _client_leaves(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _too_late(settings: Settings, when: str) -> DeadlineExceeded:
+    return DeadlineExceeded(
+        f"The request took longer than {settings.request_timeout:g} s (CROFT_REQUEST_TIMEOUT), "
+        f"{when}. Try again when it is calmer."
+    )
+
+
+def _top_k(request: Request, *, default: int) -> int:
+    text = request.query_params.get("top_k")
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_TOP_K):
+        raise BadRequest(f"`top_k` must be an integer from 1 to {MAX_TOP_K}, got {text[:50]!r}.")
+    return int(text)
+
+
+def _body(request_id: str, classifier: Classifier, decision: Decision) -> Classification:
+    bundle = classifier.bundle
+    return Classification(
+        request_id=request_id,
+        bundle=classifier.reference,
+        label=decision.label,
+        rejected=decision.rejected,
+        energy=decision.energy,
+        score=ScoreBody(
+            name=bundle.manifest.score.name, value=decision.score, threshold=bundle.threshold.value
+        ),
+        p_value=decision.p_value,
+        p_cut=bundle.threshold.p_cut,
+        candidates=[
+            CandidateBody(label=c.label, index=c.index, probability=c.probability)
+            for c in decision.candidates
+        ],
+    )

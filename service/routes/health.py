@@ -1,0 +1,69 @@
+"""``/healthz``, ``/readyz`` and ``/metrics``: for those who run the service."""
+
+from fastapi import APIRouter, Request
+from prometheus_client import generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.responses import JSONResponse, Response
+
+from service.errors import Draining, NotReady, Unavailable
+from service.problems import problem_response, responses
+from service.registry import Registry
+from service.schemas import Liveness, Readiness
+
+router = APIRouter(tags=["operations"])
+
+_RETRY_SECONDS = 5
+
+
+@router.get(
+    "/healthz",
+    summary="Liveness: is every worker alive?",
+    response_model=Liveness,
+    responses={503: {"model": Liveness, "description": "A worker died or is stuck"}},
+)
+async def healthz(request: Request) -> Response:
+    """Answer 503 when a worker died or gave no sign of life for too long: restart the process."""
+    registry: Registry = request.app.state.registry
+    problems = registry.problems()
+    body = Liveness(live=not problems, problems=problems)
+    return JSONResponse(body.model_dump(), status_code=200 if body.live else 503)
+
+
+@router.get(
+    "/readyz",
+    summary="Readiness: are requests welcome?",
+    response_model=Readiness,
+    responses=responses(503),
+)
+async def readyz(request: Request) -> Response:
+    """Answer 503 while shutting down, and when a golden image was not reproduced."""
+    registry: Registry = request.app.state.registry
+    state = registry.readiness()
+    if state.ready:
+        return JSONResponse(state.model_dump())
+    return problem_response(
+        _why(registry, state),
+        path=request.url.path,
+        request_id=request.state.record.request_id,
+        extra=state.model_dump(),
+    )
+
+
+def _why(registry: Registry, state: Readiness) -> Unavailable:
+    if registry.draining:
+        return Draining("This process is shutting down.", retry_after=_RETRY_SECONDS)
+    text = " ".join(state.warnings) or "The bundles are still being tested."
+    return NotReady(text, retry_after=_RETRY_SECONDS)
+
+
+@router.get(
+    "/metrics",
+    summary="Prometheus metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+async def metrics(request: Request) -> Response:
+    """Return every metric in the text format of Prometheus."""
+    registry: Registry = request.app.state.registry
+    content = generate_latest(registry.metrics.registry)
+    return Response(content, headers={"Content-Type": CONTENT_TYPE_LATEST})

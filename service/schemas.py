@@ -1,0 +1,136 @@
+"""What goes over the wire, as OpenAPI describes it."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class CandidateBody(_Body):
+    """A class the image may show."""
+
+    label: str
+    index: int
+    probability: float = Field(description="If the image shows one of the known classes at all.")
+
+
+class ScoreBody(_Body):
+    """The score that decides."""
+
+    name: str
+    value: float = Field(description="Higher = more unusual.")
+    threshold: float = Field(description="Rejected when `value` is larger.")
+
+
+class Classification(_Body):
+    """The answer for one image; a rejected one is an answer, too."""
+
+    request_id: str
+    bundle: str = Field(description="`name@version`, as `?bundle=` takes it.")
+    label: str | None = Field(description="The class; null when rejected.")
+    rejected: bool = Field(description="Whether it is none of the known classes.")
+    energy: float = Field(description="-logsumexp of the logits; higher = more unusual.")
+    score: ScoreBody
+    p_value: float = Field(
+        description="Share of the calibration images that are at least as unusual."
+    )
+    p_cut: float = Field(description="Rejected exactly when `p_value` is at most this.")
+    candidates: list[CandidateBody] = Field(description="Best first, also when rejected.")
+
+
+class Problem(_Body):
+    """An error, RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str = Field(description="What was given, what is allowed, what to do.")
+    instance: str
+    request_id: str
+    error: str = Field(description="The same as `detail`, for clients that look here.")
+
+
+class ClassBody(_Body):
+    """A known class."""
+
+    name: str
+    display_name: str
+
+
+class ThresholdBody(_Body):
+    """The promise, and what it rests on."""
+
+    method: Literal["pac", "conformal"]
+    alpha: float = Field(description="Largest share of known images that may be rejected.")
+    delta: float | None = Field(description="Probability that the promise fails; null: on average.")
+    n: int = Field(description="Calibration images.")
+    rank: int
+    value: float
+    p_cut: float
+    expected_rejection_rate: float = Field(description="Share of known images, on average.")
+
+
+class BundleSummary(_Body):
+    """A loaded bundle."""
+
+    name: str
+    version: str
+    default: bool = Field(description="Whether it answers when a request names none.")
+    classes: list[ClassBody]
+    score: str
+    threshold: ThresholdBody
+    marginal: bool = Field(description="Whether the promise holds only on average (conformal).")
+
+
+class Histogram(_Body):
+    """The calibration scores: `counts[i]` of them lie between `edges[i]` and `edges[i + 1]`."""
+
+    edges: list[float]
+    counts: list[int]
+
+
+class BundleDetail(BundleSummary):
+    """A loaded bundle, and what its threshold was chosen from."""
+
+    tuning: str
+    backbone: str
+    encoder_digest: str
+    created: str
+    calibration: Histogram
+
+
+class Bundles(_Body):
+    """All loaded bundles, the default first."""
+
+    bundles: list[BundleSummary]
+
+
+class Liveness(_Body):
+    """The state of the workers."""
+
+    live: bool
+    problems: list[str]
+
+
+class GoldenResult(_Body):
+    """A golden image that this machine does not reproduce."""
+
+    bundle: str
+    image: str
+    quantity: Literal["energy", "score"]
+    expected: float
+    got: float | None = Field(description="null: no answer at all.")
+    tolerance: float
+    reason: str
+
+
+class Readiness(_Body):
+    """Whether requests are welcome; also what a 503 of `/readyz` adds to the problem."""
+
+    ready: bool
+    bundles: list[str]
+    warnings: list[str]
+    failures: list[GoldenResult]

@@ -1,0 +1,96 @@
+"""How a process is deployed: ``CROFT_*`` environment variables, read once, then unchangeable."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from models.decode import MAX_PIXELS
+from models.errors import ConfigError
+
+PREFIX: Final = "CROFT_"
+_MIB: Final = 2**20
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Settings(BaseSettings):
+    """Every field is the variable ``CROFT_<FIELD>``; docs/configuration.md lists them."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    bundles: Annotated[tuple[Path, ...], NoDecode] = ()
+    """Bundle directories, the first being the default; none: the Toybox that ships with Croft."""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = Field(8000, ge=0, le=65535)
+    """Port to listen on; 0 takes a free one."""
+    max_body_bytes: int = Field(10 * _MIB, ge=1)
+    """Largest request body."""
+    max_pixels: int = Field(MAX_PIXELS, ge=1)
+    """Largest width x height of an image."""
+    queue_images: int = Field(128, ge=1)
+    """How many images may wait for one encoder."""
+    queue_bytes: int = Field(256 * _MIB, ge=1)
+    """How many bytes of images may wait for one encoder."""
+    workers: int = Field(default_factory=_cores, ge=1)
+    """Threads that decode and encode, for each encoder."""
+    max_batch: int = Field(8, ge=1)
+    """Most images that a worker takes at once."""
+    self_test: Literal["fail", "warn"] = "fail"
+    """Whether a golden image that is not reproduced keeps the service from being ready."""
+    provider: Literal["cpu", "cuda"] = "cpu"
+    """Where the encoder runs."""
+    top_k: int = Field(5, ge=1)
+    """How many candidates an answer names if the request does not say."""
+    request_timeout: float = Field(30.0, gt=0)
+    """Seconds that a request may take, its upload included."""
+    drain_seconds: float = Field(20.0, ge=0)
+    """Seconds that requests in flight get to finish after SIGTERM."""
+    stall_seconds: float = Field(60.0, gt=0)
+    """Seconds without a heartbeat after which a worker counts as stuck."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severity that is logged."""
+
+    @field_validator("bundles", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """Read a list of directories as PATH is written."""
+        if isinstance(value, str):
+            return tuple(part for part in value.split(os.pathsep) if part)
+        return value
+
+    @model_validator(mode="after")
+    def _one_body_fits_the_queue(self) -> Self:
+        if self.queue_bytes < self.max_body_bytes:
+            raise ValueError(
+                f"queue_bytes ({self.queue_bytes}) must be at least max_body_bytes "
+                f"({self.max_body_bytes}), or the largest body could never be queued"
+            )
+        return self
+
+
+def read_settings(**flags: Any) -> Settings:
+    """Read the environment; a flag that is given (not None) wins over it.
+
+    Raises:
+        ConfigError: naming the variable, what was given and what is allowed.
+    """
+    try:
+        return Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        raise ConfigError(
+            "\n".join(
+                _explain(e["loc"], e["msg"], e["input"]) for e in error.errors(include_url=False)
+            )
+        ) from error
+
+
+def _explain(loc: tuple[int | str, ...], message: str, given: object) -> str:
+    if not loc:
+        return f"Settings do not fit together: {message}."
+    return f"{PREFIX}{str(loc[0]).upper()} was given as {given!r}: {message}."

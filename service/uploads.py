@@ -1,0 +1,108 @@
+"""The image file out of a request's body: raw, multipart, or JSON."""
+
+import base64
+import binascii
+import json
+from typing import Any, Final
+
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+
+from service.errors import BadRequest, ClientGone, UnsupportedMedia
+
+FIELD: Final = "file"
+RAW: Final = ("application/octet-stream", "application/x-www-form-urlencoded", "")
+"""Taken as the image itself, like ``image/*``; the second is what ``curl --data-binary`` says."""
+_FORMS: Final = (
+    "Send the image as the body (Content-Type: image/jpeg or another image type), as the field "
+    f"`{FIELD}` of multipart/form-data, or as JSON "
+    '{"image": {"b64": "..."}}.'
+)
+_MAX_FIELDS: Final = 8
+
+
+async def read_image(request: Request, *, limit: int) -> bytes:
+    """Return the bytes of the one image file that a request carries.
+
+    Args:
+        request: its body has not been read.
+        limit: largest body, in bytes.
+
+    Raises:
+        BadRequest: malformed, or without an image.
+        UnsupportedMedia: a content type or coding that is none of the three forms.
+        ClientGone: the sender left before the end of the body.
+    """
+    coding = request.headers.get("content-encoding", "identity")
+    if coding.lower() != "identity":
+        raise UnsupportedMedia(f"Content-Encoding {coding[:50]!r} is not read. Send it unencoded.")
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    try:
+        if kind.startswith("image/") or kind in RAW:
+            return await request.body()
+        if kind == "multipart/form-data":
+            return await _from_form(request, limit=limit)
+        if kind == "application/json":
+            return _from_json(await request.body())
+    except ClientDisconnect as error:
+        raise ClientGone("The client left during the upload.") from error
+    raise UnsupportedMedia(f"Content-Type {kind[:100]!r} holds no image. {_FORMS}")
+
+
+async def _from_form(request: Request, *, limit: int) -> bytes:
+    parser = MultiPartParser(
+        request.headers, request.stream(), max_files=_MAX_FIELDS, max_fields=_MAX_FIELDS
+    )
+    parser.spool_max_size = limit  # the body limit bounds memory; nothing goes to disk
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise BadRequest(f"The multipart body is malformed: {error.message} {_FORMS}") from error
+    try:
+        return await _only_file(form).read()
+    finally:
+        await form.close()
+
+
+def _only_file(form: FormData) -> UploadFile:
+    parts = form.getlist(FIELD)
+    if not parts:
+        given = ", ".join(repr(name[:50]) for name in form) or "none"
+        raise BadRequest(f"The form has no field `{FIELD}`; its fields: {given}. {_FORMS}")
+    if len(parts) > 1:
+        raise BadRequest(f"The form has {len(parts)} fields `{FIELD}`; send one image a request.")
+    if not isinstance(parts[0], UploadFile):
+        raise BadRequest(
+            f"The field `{FIELD}` is text and not a file: give it a filename. {_FORMS}"
+        )
+    return parts[0]
+
+
+def _from_json(body: bytes) -> bytes:
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"The body is not JSON: {error}. {_FORMS}") from error
+    return _from_base64(_b64_member(content))
+
+
+def _b64_member(content: Any) -> str:
+    image = content.get("image") if isinstance(content, dict) else None
+    text = image.get("b64") if isinstance(image, dict) else None
+    if not isinstance(text, str):
+        raise BadRequest(
+            'The JSON body must be {"image": {"b64": "<base64 of the image file>"}}. '
+            "Images are never fetched from a URL."
+        )
+    return text
+
+
+def _from_base64(text: str) -> bytes:
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadRequest(
+            f"`image.b64` is not base64: {error}. Give the file's bytes in standard base64, "
+            "without a data: prefix."
+        ) from error
