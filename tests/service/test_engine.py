@@ -1,0 +1,276 @@
+"""The engine answers every image on its own merits, whatever its neighbours and workers do."""
+
+import asyncio
+import logging
+import time
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from models.errors import ImageTooLarge, Undecodable, UnsupportedFormat
+from models.preprocess import Preprocess
+from service.errors import DeadlineExceeded, Draining, EncodingFailed
+from tests.helpers import FakeEncoder, make_image
+from tests.service.fakes import (
+    SIZE,
+    Gate,
+    Watcher,
+    hooked,
+    outcomes,
+    running,
+    submit,
+    until,
+)
+
+# Axes: B batch, H height, W width, C channel, D embedding.
+
+GOOD = [make_image(seed=seed) for seed in range(6)]
+PIXELS = Preprocess(resize=SIZE, crop=SIZE)
+
+
+def _alone(data: bytes) -> NDArray[np.float32]:
+    """Return the embedding that an image has on its own."""
+    embedding_D: NDArray[np.float32] = FakeEncoder(size=SIZE).embed(PIXELS.pixels(data)[None])[0]
+    return embedding_D
+
+
+def _same(result: object, data: bytes) -> bool:
+    assert isinstance(result, tuple), result
+    return bool(np.array_equal(result[0], _alone(data)))
+
+
+def test_answers_equal_those_of_an_image_alone() -> None:
+    """Many images at once on two workers get bit for bit what each gets alone."""
+
+    async def scenario() -> None:
+        async with running(hooked(), workers=2) as engine:
+            results = await outcomes([submit(engine, data) for data in GOOD * 5])
+        assert all(_same(r, data) for r, data in zip(results, GOOD * 5, strict=True))
+
+    asyncio.run(scenario())
+
+
+def test_stages_are_timed() -> None:
+    """Every stage of an answered image took some time, and none took longer than all of it."""
+
+    async def scenario() -> None:
+        async with running(hooked()) as engine:
+            started = time.monotonic()
+            _, stages = await submit(engine, GOOD[0])
+            total = time.monotonic() - started
+        times = (stages.queue, stages.decode, stages.encode, stages.decide)
+        assert all(seconds > 0 for seconds in times)
+        assert sum(times) <= total
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_takes_what_waits_and_no_more() -> None:
+    """One image alone is not kept waiting; what came meanwhile goes together, up to a batch."""
+    gate, watcher = Gate(), Watcher()
+
+    async def scenario() -> None:
+        async with running(hooked(gate), watcher=watcher, max_batch=4) as engine:
+            first = submit(engine, GOOD[0])
+            await until(gate.reached.is_set)
+            rest = [submit(engine, data) for data in GOOD[1:]]
+            gate.open.set()
+            await outcomes([first, *rest])
+
+    asyncio.run(scenario())
+    assert watcher.batches == [1, 4, 1]
+    assert watcher.queued == 0
+
+
+def test_an_image_that_does_not_decode_fails_alone() -> None:
+    """Broken images among good ones get their own errors and never reach the encoder."""
+    bad = [GOOD[0][:200], b"", b"no image", make_image(size=(2000, 1000))]
+    gate, watcher = Gate(), Watcher()
+
+    async def scenario() -> list[object]:
+        encoder = hooked(gate)
+        async with running(encoder, watcher=watcher) as engine:
+            first = submit(engine, GOOD[0])
+            await until(gate.reached.is_set)
+            rest = [submit(engine, data) for data in [GOOD[1], *bad, GOOD[2]]]
+            gate.open.set()
+            return await outcomes([first, *rest])
+
+    results = asyncio.run(scenario())
+    kinds = [type(result) for result in results]
+    assert kinds == [
+        tuple, tuple, Undecodable, Undecodable, UnsupportedFormat, ImageTooLarge, tuple,
+    ]  # fmt: skip
+    assert watcher.batches == [1, 2]
+    assert _same(results[-1], GOOD[2])
+
+
+def test_only_the_guilty_image_of_a_failing_batch_fails(caplog: pytest.LogCaptureFixture) -> None:
+    """A batch that breaks the encoder is halved until the one that does it is alone."""
+    caplog.set_level(logging.CRITICAL)
+    guilty_HWC, gate = PIXELS.pixels(GOOD[3]), Gate()
+
+    def hook(pixels_BHWC: NDArray[np.uint8]) -> None:
+        gate(pixels_BHWC)
+        if any(np.array_equal(pixels_HWC, guilty_HWC) for pixels_HWC in pixels_BHWC):
+            raise RuntimeError("the encoder broke")
+
+    async def scenario() -> list[object]:
+        async with running(hooked(hook)) as engine:
+            first = submit(engine, GOOD[0])
+            await until(gate.reached.is_set)
+            rest = [submit(engine, data) for data in GOOD[1:]]
+            gate.open.set()
+            return await outcomes([first, *rest])
+
+    results = asyncio.run(scenario())
+    failed = [i for i, result in enumerate(results) if isinstance(result, EncodingFailed)]
+    assert failed == [3]
+    assert all(_same(results[i], GOOD[i]) for i in range(6) if i != 3)
+
+
+class _Wrong(FakeEncoder):
+    """An encoder whose answer has a row too few, or a number that is none."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(size=SIZE)
+        self._fault = fault
+
+    def embed(self, pixels_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Spoil what the fake gives."""
+        embeddings_BD = super().embed(pixels_BHWC)
+        if self._fault == "short":
+            return embeddings_BD[1:]
+        embeddings_BD[0, 0] = np.nan
+        return embeddings_BD
+
+
+@pytest.mark.parametrize("fault", ["short", "nan"])
+def test_a_wrong_result_is_an_error_and_no_answer(
+    fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Too few rows, or NaN, which no threshold would reject, are failures of the encoder."""
+    caplog.set_level(logging.CRITICAL)
+
+    async def scenario() -> None:
+        async with running(_Wrong(fault)) as engine:
+            await submit(engine, GOOD[0])
+
+    with pytest.raises(EncodingFailed, match="failed on this image"):
+        asyncio.run(scenario())
+
+
+def test_images_nobody_waits_for_are_dropped() -> None:
+    """Cancelled before they were reached, they are neither decoded nor encoded."""
+    gate = Gate()
+
+    async def scenario() -> list[int]:
+        encoder = hooked(gate)
+        async with running(encoder) as engine:
+            first = submit(engine, GOOD[0])
+            await until(gate.reached.is_set)
+            left = [submit(engine, b"never decoded") for _ in range(5)]
+            for future in left:
+                future.cancel()
+            gate.open.set()
+            await first
+            assert _same(await submit(engine, GOOD[1]), GOOD[1])
+        return encoder.batches
+
+    assert asyncio.run(scenario()) == [1, 1]
+
+
+def test_images_that_waited_too_long_are_dropped() -> None:
+    """Past its deadline an image gets its error without any work."""
+    gate = Gate()
+
+    async def scenario() -> list[object]:
+        async with running(hooked(gate)) as engine:
+            first = submit(engine, GOOD[0])
+            await until(gate.reached.is_set)
+            late = submit(engine, b"never decoded", seconds=0.0)
+            gate.open.set()
+            return await outcomes([first, late])
+
+    results = asyncio.run(scenario())
+    assert isinstance(results[1], DeadlineExceeded)
+
+
+class _End(BaseException):
+    """Ends a worker, as nothing that the loop expects would."""
+
+
+def test_a_dead_worker_is_noticed_and_replaced(caplog: pytest.LogCaptureFixture) -> None:
+    """Liveness names it, its image gets an error and the next one an answer from another."""
+    caplog.set_level(logging.CRITICAL + 1)
+    deaths = [_End()]
+
+    def hook(_pixels_BHWC: NDArray[np.uint8]) -> None:
+        if deaths:
+            raise deaths.pop()
+
+    async def scenario() -> None:
+        async with running(hooked(hook), restart_seconds=0.3) as engine:
+            assert engine.problems() == []
+            with pytest.raises(EncodingFailed, match="worker died"):
+                await submit(engine, GOOD[0])
+            await until(lambda: engine.problems() == ["worker 0 died."])
+            assert _same(await submit(engine, GOOD[1]), GOOD[1])
+            assert engine.problems() == []
+
+    asyncio.run(scenario())
+
+
+def test_a_stuck_worker_is_noticed() -> None:
+    """A worker that gives no sign of life for the set time makes liveness fail."""
+    gate = Gate()
+
+    async def scenario() -> None:
+        async with running(hooked(gate), stall_seconds=0.2) as engine:
+            future = submit(engine, GOOD[0])
+            await until(lambda: any("no sign of life" in p for p in engine.problems()))
+            gate.open.set()
+            await future
+            await until(lambda: engine.problems() == [])
+
+    asyncio.run(scenario())
+
+
+def test_draining_finishes_what_it_has() -> None:
+    """Nothing new is taken, everything taken is answered, and then the engine is idle."""
+    gate = Gate()
+
+    async def scenario() -> None:
+        async with running(hooked(gate)) as engine:
+            waiting = [submit(engine, data) for data in GOOD]
+            engine.drain()
+            with pytest.raises(Draining, match="shutting down"):
+                submit(engine, GOOD[0])
+            assert not engine.idle
+            gate.open.set()
+            results = await outcomes(waiting)
+            assert all(_same(r, data) for r, data in zip(results, GOOD, strict=True))
+            await until(lambda: engine.idle)
+
+    asyncio.run(scenario())
+
+
+def test_whoever_waits_at_the_end_is_told() -> None:
+    """Closing an engine leaves no future without a result."""
+    gate = Gate()
+
+    async def scenario() -> list[object]:
+        async with running(hooked(gate)) as engine:
+            first = submit(engine, GOOD[0])
+            await until(gate.reached.is_set)
+            second = submit(engine, GOOD[1])
+            closing = asyncio.create_task(engine.close())
+            error = await outcomes([second])
+            gate.open.set()
+            await closing
+            return [*(await outcomes([first])), *error]
+
+    results = asyncio.run(scenario())
+    assert _same(results[0], GOOD[0])
+    assert isinstance(results[1], Draining)

@@ -1,0 +1,145 @@
+"""Places, order, bounds and the measured rate of the waiting line."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from service.errors import Draining, Overloaded
+from service.waiting import DrainRate, WaitingLine
+from tests.service.fakes import Watcher
+
+
+def _line(*, images: int = 4, size: int = 1000) -> tuple[WaitingLine, Watcher]:
+    watcher = Watcher()
+    return WaitingLine(max_images=images, max_bytes=size, on_change=watcher.queue_changed), watcher
+
+
+async def _put(line: WaitingLine, *contents: bytes) -> None:
+    for data in contents:
+        with line.reserve(len(data)) as place:
+            place.submit(data, lambda x_D: x_D, deadline=time.monotonic() + 10)
+
+
+def _take(line: WaitingLine, **options: Any) -> list[bytes]:
+    taken = line.take(**{"most": 8, "sharers": 1, "timeout": 0.0, **options})
+    assert taken is not None
+    return [entry.data for entry in taken]
+
+
+def test_images_are_taken_in_order() -> None:
+    """First come, first served."""
+    line, _ = _line()
+    asyncio.run(_put(line, b"1", b"2", b"3"))
+    assert _take(line) == [b"1", b"2", b"3"]
+    assert _take(line) == []
+
+
+def test_a_worker_takes_its_fair_share() -> None:
+    """With two workers, one takes half of what waits, rounded up, and never more than a batch."""
+    line, _ = _line(images=8)
+    asyncio.run(_put(line, *[b"x"] * 7))
+    assert len(_take(line, sharers=2)) == 4
+    assert len(_take(line, sharers=2, most=1)) == 1
+    assert len(_take(line, sharers=2)) == 1
+
+
+def test_the_line_is_bounded_in_images() -> None:
+    """Uploads that hold a place count, and a place that was given back is free again."""
+    line, watcher = _line(images=2)
+    with line.reserve(1), line.reserve(1):
+        assert watcher.queued == 2
+        with pytest.raises(Overloaded, match="2 of 2 images"):
+            line.reserve(1)
+    assert watcher.queued == 0
+    assert line.empty
+    with line.reserve(1):
+        assert not line.empty
+
+
+def test_the_line_is_bounded_in_bytes() -> None:
+    """What was announced is held until the true size is known."""
+    line, _ = _line(size=100)
+    with pytest.raises(Overloaded, match="of 100 bytes"):
+        line.reserve(101)
+    asyncio.run(_put(line, b"x" * 60))
+    with pytest.raises(Overloaded, match="60 of 100 bytes"):
+        line.reserve(41)
+    with line.reserve(40):
+        pass
+
+
+def test_a_smaller_upload_frees_what_it_did_not_need() -> None:
+    """A body of unknown length reserves the most and keeps only its size."""
+    line, _ = _line(size=100)
+
+    async def upload() -> None:
+        with line.reserve(100) as place:
+            place.submit(b"x" * 10, lambda x_D: x_D, deadline=time.monotonic() + 10)
+
+    asyncio.run(upload())
+    with line.reserve(90):
+        pass
+    assert _take(line) == [b"x" * 10]
+    assert line.empty
+
+
+def test_a_draining_line_keeps_whom_it_has() -> None:
+    """Nobody new gets a place; a place that was reserved before can still be used."""
+    line, _ = _line()
+
+    async def scenario() -> None:
+        with line.reserve(1) as place:
+            line.drain()
+            with pytest.raises(Draining, match="shutting down"):
+                line.reserve(1)
+            place.submit(b"x", lambda x_D: x_D, deadline=time.monotonic() + 10)
+
+    asyncio.run(scenario())
+    assert _take(line) == [b"x"]
+
+
+def test_closing_returns_who_is_left() -> None:
+    """Workers are sent home; entries nobody took come back to be failed."""
+    line, watcher = _line()
+    asyncio.run(_put(line, b"x"))
+    assert [entry.data for entry in line.close()] == [b"x"]
+    assert line.take(most=1, sharers=1, timeout=10) is None
+    assert watcher.queued == 0
+
+
+def test_the_rate_is_that_of_the_last_seconds() -> None:
+    """Old images are forgotten; a burst of less than a second counts as one second's."""
+    now = [100.0]
+    rate = DrainRate(clock=lambda: now[0])
+    assert rate.per_second() == 0
+    rate.note(30)
+    assert rate.per_second() == 30
+    now[0] += 3
+    rate.note(30)
+    assert rate.per_second() == 20
+    now[0] += 8
+    assert rate.per_second() == pytest.approx(30 / 8)
+    now[0] += 60
+    assert rate.per_second() == 0
+
+
+def test_retry_after_is_what_the_line_needs_at_its_measured_rate() -> None:
+    """Five images left within this second and 45 wait: that takes nine seconds."""
+    line, _ = _line(images=45)
+    asyncio.run(_put(line, *[b"x"] * 45))
+    _take(line, most=5)
+    asyncio.run(_put(line, *[b"x"] * 5))
+    with pytest.raises(Overloaded, match="queue is full") as caught:
+        line.reserve(1)
+    assert caught.value.retry_after == 9
+
+
+def test_retry_after_is_a_guess_before_anything_was_measured() -> None:
+    """A line that nobody has left yet knows no rate, and says a few seconds."""
+    line, _ = _line(images=1)
+    asyncio.run(_put(line, b"x"))
+    with pytest.raises(Overloaded, match="queue is full") as caught:
+        line.reserve(1)
+    assert caught.value.retry_after == 5
