@@ -15,14 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
-from training.pipeline import TrainRequest, train
-from training.recipe import load_recipe
 
 from croft import demo_text
-from croft.traffic import Sent, classify, classify_all, running_service
+from croft.traffic import Sent, check_free, classify, classify_all, running_service
 from croft.verdict import judge
 from models.bundle import Bundle
 from models.errors import ConfigError
+from training.encoders import EncoderRequest
+from training.pipeline import TrainRequest, train
+from training.recipe import load_recipe
 from training.toybox.images import KNOWN, QUALITY, TEXTURE, UNKNOWN, render, write_images
 
 CALIBRATED: Final = ("photo", "cartoon")
@@ -61,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Draw, train, calibrate, serve, ask, judge; 0 if what was promised held."""
     config = demo_config()
+    check_free(args.port)
     _fresh_folder(args.out)
     print(demo_text.heading("1. Images of toy objects, drawn by the project itself"))
     _draw(args.out / "images", config)
@@ -120,8 +122,7 @@ def _request(out: Path) -> TrainRequest:
         data=out / "images" / "known",
         out=out / "bundles",
         name="toybox",
-        backbone="toybox",
-        pretrained=None,
+        encoder=EncoderRequest(backbone="toybox"),
         unknown={
             "unknown objects": out / "images" / "unknown-objects",
             "textures": out / "images" / "textures",

@@ -1,6 +1,7 @@
 """Real requests to a real service: what the demo sends, and what it reads back."""
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -50,6 +51,7 @@ def running_service(bundle: Path, *, port: int, log: Path) -> Iterator["subproce
     Raises:
         ConfigError: it ended, or was not ready in time; the message has the end of its log.
     """
+    check_free(port)
     command = [sys.executable, "-m", "croft", "serve", str(bundle), "--port", str(port)]
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
@@ -59,6 +61,18 @@ def running_service(bundle: Path, *, port: int, log: Path) -> Iterator["subproce
     finally:
         process.terminate()
         process.wait(timeout=READY_SECONDS)
+
+
+def check_free(port: int) -> None:
+    """Make sure that nobody else would answer in the service's place.
+
+    Raises:
+        ConfigError: the port is taken.
+    """
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        raise ConfigError(f"Port {port} is taken ({error}). Give another with --port.") from error
 
 
 def _wait_until_ready(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
@@ -71,8 +85,7 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", port: int, log: Path) 
             time.sleep(0.1)
     last_lines = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
     raise ConfigError(
-        f"The service did not become ready on port {port}. If the port is taken, give another "
-        f"with --port. The end of {log}:\n{last_lines}"
+        f"The service did not become ready on port {port}. The end of {log}:\n{last_lines}"
     )
 
 

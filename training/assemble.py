@@ -71,7 +71,12 @@ def write(directory: Path, draft: Draft, evaluation: Evaluation | None = None) -
     if evaluation is None:
         return _write(directory, fields, draft, files)
     with tempfile.TemporaryDirectory() as scratch:
-        return _write(directory, fields, draft, files | _report(Path(scratch), draft, evaluation))
+        return _write(
+            directory,
+            fields,
+            draft,
+            files | _report(Path(scratch) / directory.name, draft, evaluation),
+        )
 
 
 def _write(
@@ -168,7 +173,7 @@ def _spread(items: Sequence[Item], count: int) -> list[Item]:
 
 def _report(scratch: Path, draft: Draft, evaluation: Evaluation) -> dict[str, Path | bytes]:
     """Render the report of the bundle, and return its files by their path in the bundle."""
-    unreported = Bundle.load(write(scratch / "draft", draft))
+    unreported = Bundle.load(write(scratch, draft))
     folder = scratch / "report"
     write_report(
         folder, bundle=unreported, evaluation=evaluation, data_report=draft.data_report.lines()

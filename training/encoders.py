@@ -4,8 +4,9 @@ Axes: N training images, K classes, D embedding.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,19 @@ from numpy.typing import NDArray
 from models.errors import ConfigError
 from models.nn.backbone import load_backbone
 from models.preprocess import Preprocess
-from training.class_names import ClassSpec
-from training.export import EncoderSpec, ExportedEncoder, export_encoder, wrap_encoder
-from training.text_features import foreign_text_features
+from training.class_names import ClassSpec, listed
+from training.export import export_encoder
+from training.graph_cache import ExportedEncoder
+from training.text_features import TextTable, class_features, load_aliases
 from training.tune import TextSource
+from training.wrap import EncoderSpec, wrap_encoder
+
+MakeText = Callable[[NDArray[np.float32], NDArray[np.int64]], TextSource]
+"""From the plain training embeddings (N, D) and labels (N,), which only a class without text
+features needs."""
+
+DEFAULT_PRETRAINED: Final = {"ViT-B-16": "laion2b_s34b_b88k"}
+"""Weights of the architectures that need no tag."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,18 +46,109 @@ class EncoderRequest:
     aliases: Path | None = None
     """Class names -> names in the text features."""
 
+    def __post_init__(self) -> None:
+        """Refuse half of a foreign encoder."""
+        given = [self.encoder, self.spec, self.text_features]
+        if any(given) and not all(given):
+            raise ConfigError(
+                "`--encoder`, `--encoder-spec` and `--text-features` belong together: give all "
+                "three, or none for an open_clip backbone."
+            )
+        if self.aliases and not self.encoder:
+            raise ConfigError("`--aliases` are for `--text-features`: give the three files too.")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DualEncoder:
-    """An image encoder as ONNX, and a source of text features that belongs to it."""
+    """An image encoder as ONNX, and the text features that belong to it."""
 
     name: str
+    """The architecture, or the file's name."""
     pretrained: str
+    """Tag or file of the weights."""
     licence: str
+    """Of the weights."""
     source: str
+    """Where they came from."""
     exported: ExportedEncoder
+    """The graph."""
     preprocess: Preprocess
-    logit_scale: float
-    text: Callable[[NDArray[np.float32], NDArray[np.int64]], TextSource]
-    """From the plain training embeddings (N, D) and labels (N,), which only a class without text
-    features needs."""
+    """Picture -> pixels."""
+    text: MakeText
+    """What the classes look like from the text side."""
+    notes: list[str] = field(default_factory=list)
+    """What a person should know about this encoder; grows while it is used."""
+
+
+def open_encoder(
+    request: EncoderRequest, classes: Sequence[ClassSpec], *, cache: Path
+) -> DualEncoder:
+    """Load, export and check the encoder of a run.
+
+    Raises:
+        BackboneError: architecture or weights cannot be had or exported.
+        ConfigError: the files of a foreign encoder do not fit together.
+    """
+    if request.encoder and request.spec and request.text_features:
+        return _foreign(
+            request.encoder,
+            EncoderSpec.read(request.spec),
+            TextTable.load(request.text_features),
+            load_aliases(request.aliases) if request.aliases else {},
+            classes,
+            cache,
+        )
+    return _backbone(request, classes, cache)
+
+
+def _backbone(request: EncoderRequest, classes: Sequence[ClassSpec], cache: Path) -> DualEncoder:
+    pretrained = request.pretrained or DEFAULT_PRETRAINED.get(request.backbone)
+    backbone = load_backbone(request.backbone, pretrained)
+
+    def text(_: NDArray[np.float32], __: NDArray[np.int64]) -> TextSource:
+        return TextSource.of(
+            backbone,
+            names=[spec.display_name for spec in classes],
+            prompts=[spec.prompts for spec in classes],
+        )
+
+    return DualEncoder(
+        name=backbone.name,
+        pretrained=backbone.pretrained,
+        licence=backbone.licence,
+        source=backbone.source,
+        exported=export_encoder(backbone, cache=cache),
+        preprocess=backbone.preprocess,
+        text=text,
+    )
+
+
+def _foreign(
+    encoder: Path,
+    spec: EncoderSpec,
+    table: TextTable,
+    aliases: dict[str, list[str]],
+    classes: Sequence[ClassSpec],
+    cache: Path,
+) -> DualEncoder:
+    notes: list[str] = []
+
+    def text(train_ND: NDArray[np.float32], labels_N: NDArray[np.int64]) -> TextSource:
+        features_KD, missing = class_features(classes, table, aliases, train_ND, labels_N)
+        if missing:
+            notes.append(
+                f"{len(missing)} of {len(classes)} classes have no text feature and take the mean "
+                f"of their training embeddings: {listed(missing)}."
+            )
+        return TextSource(features_KD=features_KD, logit_scale=spec.logit_scale, name=encoder.stem)
+
+    return DualEncoder(
+        name=encoder.stem,
+        pretrained=encoder.name,
+        licence=spec.licence,
+        source="a file given by the user",
+        exported=wrap_encoder(encoder, spec, cache=cache),
+        preprocess=spec.preprocess,
+        text=text,
+        notes=notes,
+    )

@@ -142,15 +142,17 @@ def _tune(request: TrainRequest, data: _Data, dual: DualEncoder, encoder: OnnxEn
             views=views,
             on_progress=progress,
         )
-    select_ND = _embed(data.splits.select, request, dual, encoder, "embedding images to select by")
+    select = data.splits.select
+    select_ND = _embed(select, request, dual, encoder, "embedding images to select by")
     labels_N = data.dataset.labels(data.splits.train)
     text = dual.text(train_NVD[:, 0], labels_N)
+    say_all(dual.notes)
     with bar(f"tuning ({config.tune.tuning})", "epoch") as progress:
         return tune(
             train_NVD,
             labels_N,
             text=text,
-            select=(select_ND, data.dataset.labels(data.splits.select)),
+            select=(select_ND, data.dataset.labels(select)) if select else None,
             config=replace(config.tune, seed=config.seed),
             on_epoch=progress,
         )

@@ -4,6 +4,7 @@ Where the parts live: `split` in training.split, `views` in training.views, `tun
 training.tune, `calibrate` in training.calibrate.
 """
 
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -65,16 +66,15 @@ def load_recipe(path: Path) -> TrainConfig:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: not a recipe that can be read: {error}.") from error
-    return _build(
-        TrainConfig,
-        {name: value for name, value in tables.items() if name not in _OTHER_TABLES},
-        where=str(path),
-    )
+    settings = {name: value for name, value in tables.items() if name not in _OTHER_TABLES}
+    config: TrainConfig = _build(TrainConfig, settings, where=str(path))
+    return config
 
 
 def as_tables(config: TrainConfig) -> dict[str, Any]:
-    """Return the resolved settings as a bundle stores them."""
-    return asdict(config)
+    """Return the resolved settings as a bundle stores them: JSON has lists, not tuples."""
+    tables: dict[str, Any] = json.loads(json.dumps(asdict(config)))
+    return tables
 
 
 def _build(kind: type, settings: Mapping[str, Any], *, where: str) -> Any:

@@ -1,12 +1,35 @@
 """Images of things that should be refused: what exactly they show need not be known."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from models.decode import decode
-from models.errors import DataError, ImageError
+from models.errors import ConfigError, DataError, ImageError
 from training.data import Item, load_dataset
 from training.image_folders import SUFFIXES
+
+OTHER: Final = "other classes"
+"""The set of those images of a data set whose class the bundle does not know."""
+
+
+def named_folders(pairs: Sequence[str]) -> dict[str, Path]:
+    """Read ``NAME=DIR`` flags.
+
+    Raises:
+        ConfigError: another form, or a name that is given twice or reserved.
+    """
+    named: dict[str, Path] = {}
+    for pair in pairs:
+        name, _, path = pair.partition("=")
+        if not (name and path) or name in named or name == OTHER:
+            raise ConfigError(
+                f"--unknown takes NAME=DIR, each name once and none of them `{OTHER}`; "
+                f"got {pair!r}."
+            )
+        named[name] = Path(path)
+    return named
 
 
 def load_unknown(name: str, source: Path) -> tuple[Item, ...]:

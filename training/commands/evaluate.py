@@ -4,7 +4,7 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from models.bundle import Bundle
 from models.errors import ConfigError, DataError
@@ -15,10 +15,7 @@ from training.progress import bar
 from training.report import write_report
 from training.summary import summarize
 from training.table import lines_of
-from training.unknown import load_unknown
-
-OTHER: Final = "other classes"
-"""The set of those images of DATA whose class the bundle does not know."""
+from training.unknown import OTHER, load_unknown, named_folders
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +78,7 @@ def _sets(bundle: Bundle, dataset: Dataset, args: argparse.Namespace) -> Sets:
             f"{listed(bundle.manifest.labels)}; the data has "
             f"{listed([spec.name for spec in dataset.classes])}. Rename the folders."
         )
-    unknown = {name: load_unknown(name, path) for name, path in _named(args.unknown).items()}
+    unknown = {name: load_unknown(name, path) for name, path in named_folders(args.unknown).items()}
     return Sets(
         known=[item for item in known if item.domain not in shifted_domains],
         shifted=[item for item in known if item.domain in shifted_domains],
@@ -99,19 +96,6 @@ def _shifted_domains(bundle: Bundle, dataset: Dataset, given: Sequence[str]) -> 
     if given or not isinstance(calibrated, list) or not calibrated:
         return set(given)
     return set(dataset.domains) - {str(domain) for domain in calibrated}
-
-
-def _named(pairs: Sequence[str]) -> dict[str, Path]:
-    named: dict[str, Path] = {}
-    for pair in pairs:
-        name, _, path = pair.partition("=")
-        if not (name and path) or name in named or name == OTHER:
-            raise ConfigError(
-                f"--unknown takes NAME=DIR, each name once and none of them `{OTHER}`; "
-                f"got {pair!r}."
-            )
-        named[name] = Path(path)
-    return named
 
 
 def _notes(bundle: Bundle, sets: Sets) -> list[str]:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from models.errors import ConfigError
 from training.calibrate import CalibrateConfig
 from training.encoders import EncoderRequest
 from training.pipeline import TrainRequest, train
@@ -16,8 +15,6 @@ from training.tune import TuneConfig
 from training.unknown import named_folders
 
 Config = TypeVar("Config", SplitConfig, TuneConfig, CalibrateConfig)
-
-DEFAULT_BACKBONE = ("ViT-B-16", "laion2b_s34b_b88k")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,12 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_encoder_arguments(group: Any) -> None:
     group.add_argument(
-        "--backbone", default=DEFAULT_BACKBONE[0],
+        "--backbone", default=EncoderRequest().backbone,
         help="an open_clip architecture, a file of one, or toybox (default %(default)s)",
     )  # fmt: skip
-    group.add_argument(
-        "--pretrained", help=f"its weights: a tag or a file (default {DEFAULT_BACKBONE[1]})"
-    )
+    group.add_argument("--pretrained", help="its weights: a tag or a file")
     group.add_argument("--encoder", type=Path, help="any other image encoder, as ONNX")
     group.add_argument("--encoder-spec", type=Path, help="how to feed it, a TOML file")
     group.add_argument("--text-features", type=Path, help="its class features, an .npz file")
@@ -82,17 +77,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _encoder(args: argparse.Namespace) -> EncoderRequest:
-    pretrained = args.pretrained
-    if pretrained is None and args.backbone == DEFAULT_BACKBONE[0]:
-        pretrained = DEFAULT_BACKBONE[1]
-    given = [args.encoder, args.encoder_spec, args.text_features]
-    if any(given) and not all(given):
-        raise ConfigError(
-            "`--encoder`, `--encoder-spec` and `--text-features` belong together: give all three."
-        )
     return EncoderRequest(
         backbone=args.backbone,
-        pretrained=pretrained,
+        pretrained=args.pretrained,
         encoder=args.encoder,
         spec=args.encoder_spec,
         text_features=args.text_features,
