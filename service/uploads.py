@@ -5,11 +5,10 @@ import binascii
 import json
 from typing import Any, Final
 
-from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from service.errors import BadRequest, ClientGone, UnsupportedMedia
+from service.forms import parse_form
 
 FIELD: Final = "file"
 RAW: Final = ("application/octet-stream", "application/x-www-form-urlencoded", "")
@@ -19,15 +18,10 @@ _FORMS: Final = (
     f"`{FIELD}` of multipart/form-data, or as JSON "
     '{"image": {"b64": "..."}}.'
 )
-_MAX_FIELDS: Final = 8
 
 
-async def read_image(request: Request, *, limit: int) -> bytes:
+async def read_image(request: Request) -> bytes:
     """Return the bytes of the one image file that a request carries.
-
-    Args:
-        request: its body has not been read.
-        limit: largest body, in bytes.
 
     Raises:
         BadRequest: malformed, or without an image.
@@ -42,7 +36,7 @@ async def read_image(request: Request, *, limit: int) -> bytes:
         if kind.startswith("image/") or kind in RAW:
             return await request.body()
         if kind == "multipart/form-data":
-            return await _from_form(request, limit=limit)
+            return _from_form(await request.body(), request.headers["content-type"])
         if kind == "application/json":
             return _from_json(await request.body())
     except ClientDisconnect as error:
@@ -50,33 +44,17 @@ async def read_image(request: Request, *, limit: int) -> bytes:
     raise UnsupportedMedia(f"Content-Type {kind[:100]!r} holds no image. {_FORMS}")
 
 
-async def _from_form(request: Request, *, limit: int) -> bytes:
-    parser = MultiPartParser(
-        request.headers, request.stream(), max_files=_MAX_FIELDS, max_fields=_MAX_FIELDS
-    )
-    parser.spool_max_size = limit  # the body limit bounds memory; nothing goes to disk
-    try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        raise BadRequest(f"The multipart body is malformed: {error.message} {_FORMS}") from error
-    try:
-        return await _only_file(form).read()
-    finally:
-        await form.close()
-
-
-def _only_file(form: FormData) -> UploadFile:
-    parts = form.getlist(FIELD)
-    if not parts:
-        given = ", ".join(repr(name[:50]) for name in form) or "none"
+def _from_form(body: bytes, content_type: str) -> bytes:
+    parts = parse_form(body, content_type)
+    files = [part for part in parts if part.name == FIELD]
+    if not files:
+        given = ", ".join(repr(part.name[:50]) for part in parts) or "none"
         raise BadRequest(f"The form has no field `{FIELD}`; its fields: {given}. {_FORMS}")
-    if len(parts) > 1:
-        raise BadRequest(f"The form has {len(parts)} fields `{FIELD}`; send one image a request.")
-    if not isinstance(parts[0], UploadFile):
-        raise BadRequest(
-            f"The field `{FIELD}` is text and not a file: give it a filename. {_FORMS}"
-        )
-    return parts[0]
+    if len(files) > 1:
+        raise BadRequest(f"The form has {len(files)} fields `{FIELD}`; send one image a request.")
+    if not files[0].is_file:
+        raise BadRequest(f"The field `{FIELD}` is text and not a file: give it a filename.")
+    return bytes(files[0].data)
 
 
 def _from_json(body: bytes) -> bytes:

@@ -63,7 +63,7 @@ async def _decide(
     with classifier.engine.reserve(min(limit, declared_length(request.headers) or limit)) as place:
         try:
             async with asyncio.timeout(settings.request_timeout):
-                data = await read_image(request, limit=limit)
+                data = await read_image(request)
         except TimeoutError as error:
             raise _too_late(settings, "while its body was uploaded") from error
         seconds = time.monotonic() - started
