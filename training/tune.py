@@ -1,0 +1,387 @@
+"""Tune the head on cached embeddings: adapters, prompts or both, under the ``croft`` objective.
+
+Axes: N images, V views, B batch, K classes, D embedding.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, Self, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from models.errors import ConfigError
+from models.nn.adapter import Adapter, Generator
+from models.nn.backbone import Backbone
+from models.nn.prompts import Prompts
+from training import objective
+
+Tuning = Literal["adapter", "prompt", "prompt+adapter"]
+Objective = Literal["croft"]
+Floats = NDArray[np.float32]
+Labels = NDArray[np.int64]
+Epoch = dict[str, float]
+
+_SCALE: Final = 100.0
+"""The logit scale at which ``learning_rate`` is stated: CLIP's."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TuneConfig:
+    """What is tuned, and how."""
+
+    tuning: Tuning = "adapter"
+    """``adapter`` (the paper), ``prompt`` (a learned context) or both."""
+    objective: Objective = "croft"
+    """The losses: docs/method.md."""
+    epochs: int = 30
+    """Passes over the images; each takes one view of every image."""
+    batch_size: int = 64
+    """Images a step."""
+    learning_rate: float = 0.002
+    """Of the adapters and the generator: SGD with momentum 0.9 and a cosine schedule, at a logit
+    scale of 100; scaled for others, so that logits move as fast."""
+    prompt_learning_rate: float = 0.01
+    """Of the context: Adam with the same schedule."""
+    lambda_1: float = 1.0
+    """Weight of the shifted features' loss."""
+    lambda_2: float = 1.0
+    """Weight of the squared energy gradient."""
+    gen_steps: int = 1
+    """Steps of the generator for each of the adapters; 0 for no shifted features."""
+    shift_radius: float = 0.25
+    """How far the generator may move a feature, in lengths of the feature."""
+    ratio_image: float = 0.2
+    """Share of the adapter in image features."""
+    ratio_text: float = 0.5
+    """Share of the adapter in text features."""
+    decay: float = 0.01
+    """Pull towards the untuned model."""
+    context_words: str = "a photo of a"
+    """The context that prompt tuning starts from."""
+    context_length: int | None = None
+    """Number of context vectors; None for as many as the words' tokens."""
+    class_specific: bool = False
+    """A context for each class rather than one for all."""
+    seed: int = 0
+    """Of order, views and generator."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot be run."""
+        for name, allowed in (("tuning", get_args(Tuning)), ("objective", get_args(Objective))):
+            if getattr(self, name) not in allowed:
+                raise ConfigError(
+                    f"`{name}` must be one of {', '.join(allowed)}, got {getattr(self, name)!r}."
+                )
+        for name in (
+            "epochs",
+            "batch_size",
+            "learning_rate",
+            "prompt_learning_rate",
+            "shift_radius",
+        ):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"`{name}` must be > 0, got {getattr(self, name)}.")
+        for name in ("lambda_1", "lambda_2", "gen_steps", "decay"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"`{name}` must be >= 0, got {getattr(self, name)}.")
+        for name in ("ratio_image", "ratio_text"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"`{name}` must be in 0..1, got {getattr(self, name)}.")
+        if self.context_length is not None and self.context_length < 1:
+            raise ConfigError(f"`context_length` must be >= 1, got {self.context_length}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSource:
+    """The classes as the text side sees them."""
+
+    features_KD: Floats
+    """Of the classes' own prompts, or of wherever a foreign encoder's come from: (K, D)."""
+    logit_scale: float
+    """The inverse temperature of the encoder's logits."""
+    name: str
+    """Of the encoder."""
+    backbone: Backbone | None = None
+    """A text encoder, which prompt tuning needs."""
+    class_names: tuple[str, ...] = ()
+    """What the classes are called behind a learned context."""
+
+    @classmethod
+    def of(
+        cls, backbone: Backbone, *, names: Sequence[str], prompts: Sequence[Sequence[str]]
+    ) -> Self:
+        """Encode K classes, each by its prompts, with the backbone's text encoder."""
+        return cls(
+            features_KD=backbone.text_features(prompts),
+            logit_scale=backbone.logit_scale,
+            name=backbone.name,
+            backbone=backbone,
+            class_names=tuple(names),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """A head, and how it came about."""
+
+    image_transform_DD: Floats
+    """Applied from the right to raw image embeddings, (D, D)."""
+    prototypes_KD: Floats
+    """One unit row a class, (K, D)."""
+    logit_scale: float
+    """The encoder's, untouched."""
+    history: list[Epoch]
+    """Losses of each epoch, and the accuracy on the images to select by; the first entry, epoch
+    0, is the untuned model."""
+    epoch: int = 0
+    """The epoch that was kept."""
+    context_tokens_readable: list[str] | None = None
+    """The learned context in words that resemble it; None without prompt tuning."""
+
+
+def zero_shot(text: TextSource) -> Tuned:
+    """Return the untuned model."""
+    adapter = Adapter(text.features_KD.shape[1], ratio_image=0.0, ratio_text=0.0)
+    transform_DD, prototypes_KD = adapter.fold(torch.from_numpy(text.features_KD))
+    return Tuned(
+        image_transform_DD=transform_DD,
+        prototypes_KD=prototypes_KD,
+        logit_scale=text.logit_scale,
+        history=[],
+    )
+
+
+def tune(
+    train_NVD: Floats,
+    labels_N: Labels,
+    *,
+    text: TextSource,
+    config: TuneConfig,
+    select: tuple[Floats, Labels] | None = None,
+    on_epoch: Callable[[int, int], None] | None = None,
+) -> Tuned:
+    """Tune, and return the head of the epoch that does best on the images to select by.
+
+    The untuned model competes too; of equally accurate epochs the latest is kept, and without
+    images to select by the last. The same arguments give the same head, bit for bit, on the same
+    machine with the same number of threads.
+
+    Args:
+        train_NVD: embeddings of V views of each training image, (N, V, D).
+        labels_N: class indices, (N,).
+        text: the classes.
+        config: what is tuned, and how.
+        select: embeddings (N', D) and labels (N',) of images that choose the epoch.
+        on_epoch: told how many epochs are done, and of how many.
+
+    Raises:
+        ConfigError: the shapes do not belong together, or prompt tuning lacks a text encoder.
+    """
+    _check(train_NVD, labels_N, text)
+    model = _Model(text, config)
+    training = _Training(model, config, steps=math.ceil(len(labels_N) / config.batch_size))
+    rng = np.random.default_rng(config.seed)
+    best = model.fold()
+    history: list[Epoch] = [{"epoch": 0.0, **_judge(best, select)}]
+    kept = 0
+    for epoch in range(1, config.epochs + 1):
+        losses = training.epoch(_batches(train_NVD, labels_N, config.batch_size, rng))
+        folded = model.fold()
+        history.append({"epoch": float(epoch), **losses, **_judge(folded, select)})
+        if history[-1].get("select_accuracy", 1.0) >= history[kept].get("select_accuracy", 0.0):
+            best, kept = folded, epoch
+        if on_epoch is not None:
+            on_epoch(epoch, config.epochs)
+    return Tuned(
+        image_transform_DD=best.transform_DD,
+        prototypes_KD=best.prototypes_KD,
+        logit_scale=text.logit_scale,
+        history=history,
+        epoch=kept,
+        context_tokens_readable=best.readable,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Folded:
+    transform_DD: Floats
+    prototypes_KD: Floats
+    readable: list[str] | None
+
+
+class _Model(nn.Module):
+    """Everything that is trained, and the frozen text features where the text is not."""
+
+    def __init__(self, text: TextSource, config: TuneConfig) -> None:
+        super().__init__()
+        self.scale = text.logit_scale
+        self.adapter = Adapter(
+            text.features_KD.shape[1],
+            ratio_image=config.ratio_image,
+            ratio_text=config.ratio_text,
+        ).requires_grad_("adapter" in config.tuning)
+        self.prompts = _prompts(text, config) if "prompt" in config.tuning else None
+        seeded = torch.Generator().manual_seed(config.seed)
+        self.generator = Generator(
+            text.features_KD.shape[1], radius=config.shift_radius, generator=seeded
+        )
+        self._features_KD = normalize(torch.from_numpy(text.features_KD), dim=1)
+
+    def text(self) -> Tensor:
+        """Return unit text features t (K, D), before the adapter."""
+        if self.prompts is None:
+            return self._features_KD
+        return normalize(self.prompts(), dim=1)
+
+    @torch.no_grad()
+    def fold(self) -> _Folded:
+        transform_DD, prototypes_KD = self.adapter.fold(self.text())
+        readable = None if self.prompts is None else self.prompts.readable()
+        return _Folded(transform_DD, prototypes_KD, readable)
+
+
+def _prompts(text: TextSource, config: TuneConfig) -> Prompts:
+    if text.backbone is None:
+        raise ConfigError(
+            f"`tuning` is {config.tuning!r}, and prompt tuning needs a text encoder, which "
+            f'`{text.name}` does not have. Use "adapter", which works with any text features.'
+        )
+    return Prompts(
+        text.backbone.text_tower(),
+        text.class_names,
+        words=config.context_words,
+        length=config.context_length,
+        class_specific=config.class_specific,
+    )
+
+
+class _Training:
+    """The optimisers, and one step of each side."""
+
+    def __init__(self, model: _Model, config: TuneConfig, *, steps: int) -> None:
+        self._model, self._config = model, config
+        rate = config.learning_rate * (_SCALE / model.scale) ** 2
+        self._generator = torch.optim.SGD(model.generator.parameters(), lr=rate, momentum=0.9)
+        tuned: list[torch.optim.Optimizer] = []
+        if "adapter" in config.tuning:
+            tuned.append(torch.optim.SGD(model.adapter.parameters(), lr=rate, momentum=0.9))
+        if model.prompts is not None:
+            tuned.append(torch.optim.Adam([model.prompts.context], lr=config.prompt_learning_rate))
+        self._tuned = tuned
+        total = config.epochs * steps
+        self._schedules = [
+            torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
+            for optimizer in ([self._generator] if config.gen_steps else []) + tuned
+        ]
+
+    def epoch(self, batches: Iterator[tuple[Tensor, Tensor]]) -> Epoch:
+        """Train on the batches, and return the mean of each loss."""
+        steps = [self._step(x_BD, labels_B) for x_BD, labels_B in batches]
+        return {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
+
+    def _step(self, x_BD: Tensor, labels_B: Tensor) -> Epoch:
+        for _ in range(self._config.gen_steps):
+            self._challenge(x_BD, labels_B)
+        losses = self._losses(x_BD, labels_B)
+        for optimizer in self._tuned:
+            optimizer.zero_grad()
+        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+        for optimizer in self._tuned:
+            optimizer.step()
+        for schedule in self._schedules:
+            schedule.step()
+        return {name: float(loss.detach()) for name, loss in losses.items()}
+
+    def _challenge(self, x_BD: Tensor, labels_B: Tensor) -> None:
+        """Let the generator find features that are harder for the model as it stands."""
+        model = self._model
+        with torch.no_grad():
+            u_BD, v_KD = model.adapter.image(x_BD), model.adapter.text(model.text())
+        shifted_BD = model.adapter.image(model.generator(x_BD))
+        loss = objective.generator_loss(shifted_BD, u_BD, v_KD, labels_B, model.scale)
+        parameters = list(model.generator.parameters())
+        for parameter, gradient in zip(
+            parameters, torch.autograd.grad(loss, parameters), strict=True
+        ):
+            parameter.grad = gradient
+        self._generator.step()
+
+    def _losses(self, x_BD: Tensor, labels_B: Tensor) -> dict[str, Tensor]:
+        """Return the weighted terms, whose sum is minimised."""
+        model, config = self._model, self._config
+        t_KD = model.text()
+        u_BD, v_KD = model.adapter.image(x_BD), model.adapter.text(t_KD)
+        seen = [x_BD]
+        losses = {
+            "cross_entropy": objective.cross_entropy(
+                objective.cosines(u_BD, v_KD), labels_B, model.scale
+            )
+        }
+        if config.gen_steps > 0:
+            with torch.no_grad():
+                seen.append(model.generator(x_BD))
+            losses["shifted"] = config.lambda_1 * objective.shift_loss(
+                model.adapter.image(seen[1]), u_BD, v_KD, labels_B, model.scale
+            )
+        if config.lambda_2 > 0:
+            flat = torch.stack([self._energy_gradient(features, t_KD) for features in seen])
+            losses["energy_gradient"] = config.lambda_2 * flat.sum()
+        if config.decay > 0:
+            losses["decay"] = config.decay * self._decay()
+        return losses
+
+    def _energy_gradient(self, x_BD: Tensor, t_KD: Tensor) -> Tensor:
+        model, total = self._model, torch.zeros(())
+        if "adapter" in self._config.tuning:
+            total = total + objective.energy_gradient(model.adapter, x_BD, t_KD, model.scale)
+        if model.prompts is not None:
+            cosines_BK = objective.cosines(model.adapter.image(x_BD), model.adapter.text(t_KD))
+            mean_energy = objective.energy(cosines_BK, model.scale).mean()
+            total = total + objective.context_gradient(mean_energy, model.prompts.context)
+        return total
+
+    def _decay(self) -> Tensor:
+        model = self._model
+        identity_DD = torch.eye(len(model.adapter.image_DD))
+        pulls = []
+        if "adapter" in self._config.tuning:
+            pulls += [objective.decay(w_DD, identity_DD) for w_DD in model.adapter.parameters()]
+        if model.prompts is not None:
+            pulls.append(objective.decay(model.prompts.context, model.prompts.initial))
+        return torch.stack(pulls).sum()
+
+
+def _batches(
+    train_NVD: Floats, labels_N: Labels, size: int, rng: np.random.Generator
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield all images in random order, each as one of its views, of unit length."""
+    count, views, _ = train_NVD.shape
+    order_N, view_N = rng.permutation(count), rng.integers(views, size=(count,))
+    for start in range(0, count, size):
+        rows_B = order_N[start : start + size]
+        x_BD = torch.from_numpy(train_NVD[rows_B, view_N[rows_B]])
+        yield normalize(x_BD, dim=1), torch.from_numpy(labels_N[rows_B])
+
+
+def _judge(folded: _Folded, select: tuple[Floats, Labels] | None) -> Epoch:
+    if select is None:
+        return {}
+    embeddings_ND, labels_N = select
+    scores_NK = embeddings_ND @ folded.transform_DD @ folded.prototypes_KD.T
+    return {"select_accuracy": float(np.mean(scores_NK.argmax(axis=1) == labels_N))}
+
+
+def _check(train_NVD: Floats, labels_N: Labels, text: TextSource) -> None:
+    classes, dim = text.features_KD.shape
+    if train_NVD.ndim != 3 or train_NVD.shape[2] != dim or len(train_NVD) != len(labels_N):
+        raise ConfigError(
+            f"Training embeddings must be (N, V, {dim}) with N labels, got {train_NVD.shape} "
+            f"and {labels_N.shape}: image and text encoder must belong together."
+        )
+    if len(labels_N) == 0 or labels_N.min() < 0 or labels_N.max() >= classes:
+        raise ConfigError(f"Labels must be 0..{classes - 1}, for {classes} classes, and present.")
