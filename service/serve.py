@@ -62,8 +62,14 @@ class DrainingServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Be no longer ready from this moment on."""
-        self._registry.draining = True
+        # Not here: the signal may have interrupted whoever holds the locks that this takes.
+        self._loop.call_soon_threadsafe(self._registry.drain)
         super().handle_exit(sig, frame)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Remember the loop that signals are handed to."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish what is in flight, within the time allowed; then close."""

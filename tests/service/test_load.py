@@ -1,0 +1,239 @@
+"""Overload, deadlines, clients that leave, failures: each answered, each image counted once."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+from starlette.testclient import TestClient
+
+from models.bundle import Bundle
+from service.app import create_app
+from service.metrics import OUTCOMES
+from service.registry import Registry
+from tests.bundles import colour_image
+from tests.service.conftest import Serve
+from tests.service.fakes import Gate, registry_of, until
+
+RED = colour_image("red")
+WHITE = colour_image("white")
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+
+def _registry(client: TestClient) -> Registry:
+    assert isinstance(client.app, FastAPI)
+    registry: Registry = client.app.state.registry
+    return registry
+
+
+def _outcomes(registry: CollectorRegistry) -> dict[str, float]:
+    """Return images by outcome, over all bundles, without the outcomes that never happened."""
+    totals = dict.fromkeys(OUTCOMES, 0.0)
+    for metric in registry.collect():
+        for sample in metric.samples:
+            if sample.name == "croft_images_total":
+                totals[sample.labels["outcome"]] += sample.value  # type: ignore[index]
+    return {outcome: total for outcome, total in totals.items() if total}
+
+
+def _received(registry: CollectorRegistry) -> float | None:
+    return registry.get_sample_value("croft_images_received_total")
+
+
+class _SelfTestThenGate(Gate):
+    """Lets the golden images of the self-test through, then holds everything."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.free = 3
+
+    def __call__(self, pixels_BHWC: Any) -> None:
+        """Wait, unless it is a golden image."""
+        if self.free > 0:
+            self.free -= len(pixels_BHWC)
+            return
+        super().__call__(pixels_BHWC)
+
+
+def test_a_full_queue_sheds_with_retry_after(serve: Serve) -> None:
+    """One image in work, one in the queue: the third gets 503, the others their answers."""
+    gate = _SelfTestThenGate()
+    client = serve(hook=gate, workers=1, queue_images=1)
+    statuses: list[int] = []
+
+    def ask() -> None:
+        statuses.append(client.post("/classify", content=RED).status_code)
+
+    first = threading.Thread(target=ask)
+    first.start()
+    assert gate.reached.wait(10)
+    second = threading.Thread(target=ask)
+    second.start()
+    metrics = _registry(client).metrics.registry
+    while metrics.get_sample_value("croft_queue_images") != 1:
+        pass
+    response = client.post("/classify", content=RED)
+    gate.open.set()
+    first.join()
+    second.join()
+    assert response.status_code == 503
+    assert response.json()["type"] == "urn:croft:problem:overloaded"
+    assert "1 of 1 images" in response.json()["detail"]
+    assert 1 <= int(response.headers["Retry-After"]) <= 60
+    assert statuses == [200, 200]
+    assert _outcomes(metrics) == {"accepted": 2, "shed": 1}
+    assert _received(metrics) == 3
+    assert metrics.get_sample_value("croft_queue_images") == 0
+    assert metrics.get_sample_value("croft_queue_limit_images") == 1
+
+
+def test_a_request_past_its_deadline_gets_504(serve: Serve) -> None:
+    """The client hears of it in time, although the worker is still busy."""
+    gate = _SelfTestThenGate()
+    client = serve(hook=gate, workers=1, request_timeout=0.2)
+    response = client.post("/classify", content=RED)
+    gate.open.set()
+    assert response.status_code == 504
+    assert "longer than 0.2 s" in response.json()["detail"]
+    assert _outcomes(_registry(client).metrics.registry) == {"shed": 1}
+    assert client.post("/classify", content=RED).status_code == 200
+
+
+def test_an_internal_error_tells_nothing_but_the_request_id(serve: Serve) -> None:
+    """500 names no file, type or value of the inside; the next request is fine."""
+    gate = _SelfTestThenGate()
+
+    def hook(pixels_BHWC: Any) -> None:
+        if gate.free <= 0:
+            raise RuntimeError("secret /srv/path")
+        gate(pixels_BHWC)
+
+    client = serve(hook=hook)
+    response = client.post("/classify", content=RED)
+    assert response.status_code == 500
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert "secret" not in response.text
+    assert _outcomes(_registry(client).metrics.registry) == {"failed": 1}
+
+
+def test_a_bug_in_a_route_is_a_problem_document_too(bundle: Bundle) -> None:
+    """Whatever nobody caught becomes a 500 with the request id, and without its message."""
+    registry, settings = registry_of(bundle)
+    app = create_app(settings, registry=registry)
+
+    @app.get("/broken")
+    async def broken() -> None:
+        raise ZeroDivisionError("secret")
+
+    with TestClient(app) as client:
+        response = client.get("/broken", headers={"X-Request-ID": "abc-1"})
+    assert response.status_code == 500
+    assert response.json()["type"] == "urn:croft:problem:internal"
+    assert "abc-1" in response.json()["detail"]
+    assert "secret" not in response.text
+    assert "ZeroDivision" not in response.text
+
+
+# ------------------------------------------------------------------ clients that leave
+
+
+def _scope(length: int) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/classify",
+        "raw_path": b"/classify",
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "http",
+        "headers": [(b"content-length", str(length).encode()), (b"content-type", b"image/jpeg")],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 80),
+    }
+
+
+async def _ask_and_leave(
+    app: FastAPI, messages: list[dict[str, Any]], leave: asyncio.Event
+) -> None:
+    """Send these messages, then leave once told to."""
+
+    async def receive() -> dict[str, Any]:
+        if messages:
+            return messages.pop(0)
+        await leave.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(_message: Any) -> None:
+        """Nobody listens."""
+
+    await app(_scope(len(RED)), receive, send)
+
+
+@pytest.mark.parametrize("when", ["upload", "answer"])
+def test_a_client_that_leaves_is_counted_and_forgotten(bundle: Bundle, when: str) -> None:
+    """During the upload or before the answer: cancelled, its place free, the next one served."""
+    gate = _SelfTestThenGate()
+    registry, settings = registry_of(bundle, hook=gate, workers=1)
+    app = create_app(settings, registry=registry)
+    half = {"type": "http.request", "body": RED[:100], "more_body": True}
+    rest = {"type": "http.request", "body": RED[100:], "more_body": False}
+
+    async def scenario() -> None:
+        async with app.router.lifespan_context(app):
+            leave = asyncio.Event()
+            messages = [half] if when == "upload" else [half, rest]
+            request = asyncio.create_task(_ask_and_leave(app, messages, leave))
+            if when == "answer":
+                await until(gate.reached.is_set)
+            else:
+                await until(lambda: not registry.classifiers[0].engine.idle)
+            leave.set()
+            await request
+            gate.open.set()
+            await until(lambda: registry.classifiers[0].engine.idle)
+
+    asyncio.run(scenario())
+    assert _outcomes(registry.metrics.registry) == {"cancelled": 1}
+    assert _received(registry.metrics.registry) == 1
+
+
+# ------------------------------------------------------------------ accounting
+
+
+def test_every_image_has_exactly_one_outcome(serve: Serve) -> None:
+    """After all kinds of requests, what was received equals the outcomes and the client's count."""
+    client = serve(max_body_bytes=2000)
+    bodies = [RED, RED, WHITE, b"", b"junk", RED[:-50], b"x" * 3000]
+    for body in bodies:
+        client.post("/classify", content=body)
+    client.post("/classify?bundle=nope", content=RED)
+    client.post("/classify?top_k=0", content=RED)
+    client.post("/classify", files={"other": RED})
+    client.get("/classify")
+    metrics = _registry(client).metrics.registry
+    assert _outcomes(metrics) == {"accepted": 2, "rejected": 1, "invalid": 7}
+    assert _received(metrics) == 10
+    count = metrics.get_sample_value(
+        "croft_images_total", {"bundle": "", "version": "", "outcome": "invalid"}
+    )
+    assert count == 1
+
+
+def test_a_draining_service_takes_nothing_new(serve: Serve) -> None:
+    """503 says that the process ends; readiness went first."""
+    client = serve()
+    _registry(client).drain()
+    ready = client.get("/readyz")
+    assert (ready.status_code, ready.json()["ready"]) == (503, False)
+    assert ready.json()["type"] == "urn:croft:problem:draining"
+    response = client.post("/classify", content=RED)
+    assert response.status_code == 503
+    assert response.json()["type"] == "urn:croft:problem:draining"
+    assert response.headers["Retry-After"] == "1"
+    assert client.get("/healthz").status_code == 200
+    assert _registry(client).metrics.registry.get_sample_value("croft_ready") == 0
