@@ -34,6 +34,7 @@ class Template:
 
 TEMPLATES: tuple[Template, ...] = (
     Template(text="{object}.", says=(True, False, False, False)),
+    Template(text="a photo of {object}.", says=(True, False, False, False)),
     Template(text="{style} of {object}.", says=(True, True, False, False)),
     Template(text="{style} of {object}", says=(True, True, False, False)),
     Template(text="{colour} {noun}.", says=(True, False, True, False)),
@@ -43,8 +44,8 @@ TEMPLATES: tuple[Template, ...] = (
         says=(True, True, True, True),
     ),
 )
-PROMPTS: tuple[str, ...] = ("a {}.", "a photo of a {}.", "a cartoon of a {}.")
-"""Templates for zero-shot classification of the styles that a Toybox model is calibrated on."""
+PROMPTS: tuple[str, ...] = ("a photo of a {}.",)
+"""Templates for zero-shot classification: the usual one."""
 
 
 def with_article(noun: str) -> str:
@@ -69,6 +70,8 @@ def describe(facts_NF: Facts, rng: np.random.Generator) -> tuple[list[str], Fact
     chosen = [TEMPLATES[int(i)] for i in rng.integers(len(TEMPLATES), size=len(facts_NF))]
     texts = [say(facts_F, template) for facts_F, template in zip(facts_NF, chosen, strict=True)]
     says_NF = np.array([template.says for template in chosen])
+    # People write "a photo of" under any picture, so as a claim of style it says nothing.
+    says_NF[:, 1] &= facts_NF[:, 1] != STYLES.index("photo")
     return texts, np.where(says_NF, facts_NF, UNSAID)
 
 
