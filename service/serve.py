@@ -66,10 +66,10 @@ class DrainingServer(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._registry.drain)
         super().handle_exit(sig, frame)
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Remember the loop that signals are handed to."""
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve, remembering the loop that signals are handed to."""
         self._loop = asyncio.get_running_loop()
-        await super().startup(sockets)
+        await super().serve(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish what is in flight, within the time allowed; then close."""

@@ -1,0 +1,109 @@
+"""What docs/http-api.md says is what the service does."""
+
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.errors import INTERNAL, TABLE
+from service.metrics import Metrics
+from tests.bundles import colour_image, tiny_bundle
+from tests.service.processes import Served, served
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "http-api.md").read_text()
+NEVER_SENT = "client-gone"
+
+
+def test_every_problem_type_is_documented() -> None:
+    """The table of errors has each status and type, and no other."""
+    rows = re.findall(r"^\| (\d{3}) \| (`[^|]+`) \|", TEXT, re.MULTILINE)
+    documented = {(int(s), slug) for s, slugs in rows for slug in re.findall("`([^`]+)`", slugs)}
+    real = {(row.status, row.slug) for row in (*TABLE.values(), INTERNAL)}
+    assert documented == {row for row in real if row[1] != NEVER_SENT}
+
+
+def test_every_metric_is_documented() -> None:
+    """The table of metrics has each name with its labels."""
+    documented = {
+        name: tuple(re.findall("`([^`]+)`", labels))
+        for names, labels in re.findall(r"^\| (`croft_[^|]+) \|([^|]*)\|", TEXT, re.MULTILINE)
+        for name in re.findall("`([^`]+)`", names)
+    }
+    registry = Metrics().registry
+    real = {
+        name.removesuffix("_total"): collector._labelnames  # type: ignore[attr-defined]
+        for collector, names in registry._collector_to_names.items()
+        for name in names[:1]
+        if name.startswith("croft_")
+    }
+    assert {name.removesuffix("_total"): labels for name, labels in documented.items()} == real
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Serve a bundle named as in the document, for all tests of this module."""
+    folder = tmp_path_factory.mktemp("docs")
+    with served(tiny_bundle(folder / "b", name="toybox"), folder / "log") as running:
+        yield running
+
+
+def _commands() -> list[str]:
+    (block,) = re.findall(r"```sh\n(curl.*?)```", TEXT, re.DOTALL)
+    return [str(line) for line in block.splitlines()]
+
+
+@pytest.mark.parametrize("command", _commands())
+def test_the_commands_of_the_document_work(service: Served, tmp_path: Path, command: str) -> None:
+    """Each line, run by a shell beside a photo.jpg, prints an answer."""
+    (tmp_path / "photo.jpg").write_bytes(colour_image("blue"))
+    line = command.replace("http://127.0.0.1:8000", service.url)
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    answer = httpx.Response(200, text=done.stdout).json()
+    assert (answer["label"], answer["bundle"]) == ("blue", "toybox@1")
+    if "top_k=3" in shlex.split(line)[-1]:
+        assert len(answer["candidates"]) == 3
+
+
+def test_the_example_client_prints_answers(service: Served, tmp_path: Path) -> None:
+    """A known, an unknown and a broken file: a line each, and status 1 for the broken one."""
+    files = {"a.jpg": colour_image("red"), "b.jpg": colour_image("white"), "c.jpg": b"junk"}
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    script = ROOT / "examples" / "client.py"
+    done = subprocess.run(
+        [sys.executable, script, "--url", service.url, "--top-k", "1", *files],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    known, unknown, broken = done.stdout.splitlines()
+    assert known.startswith("a.jpg: red (")
+    assert unknown.startswith("b.jpg: not one of the known classes")
+    assert broken.startswith("c.jpg: no answer: Not a readable image format")
+    assert done.returncode == 1
+
+
+def test_the_example_client_honours_retry_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told 503 twice it waits as long as it was told, and then takes the answer."""
+    classify = runpy.run_path(str(ROOT / "examples" / "client.py"))["classify"]
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    answers = [
+        httpx.Response(503, headers={"Retry-After": "7"}),
+        httpx.Response(503, headers={"Retry-After": "2"}),
+        httpx.Response(200, json={"label": "red"}),
+    ]
+    transport = httpx.MockTransport(lambda _request: answers.pop(0))
+    with httpx.Client(transport=transport, base_url="http://x") as client:
+        assert classify(client, b"x") == {"label": "red"}
+    assert waits == [7.0, 2.0]
