@@ -7,7 +7,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.errors import INTERNAL, TABLE, Unavailable, wire
+from service.errors import INTERNAL, TABLE, Unavailable, UnknownRoute, wire
 from service.schemas import Problem
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -45,7 +45,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
         status: {
-            "description": " or ".join(_titles(status)),
+            "description": "; ".join(_titles(status)),
             "content": {MEDIA_TYPE: {"schema": schema}},
             **({"headers": {"Retry-After": _RETRY_AFTER}} if status == 503 else {}),
         }
@@ -60,8 +60,9 @@ _RETRY_AFTER: Final = {
 
 
 def _titles(status: int) -> list[str]:
-    rows = (*TABLE.values(), INTERNAL)
-    return [row.title for row in rows if row.status == status]
+    """Say what a status means of a route that exists."""
+    rows = [row for error, row in TABLE.items() if error is not UnknownRoute]
+    return [row.title for row in (*rows, INTERNAL) if row.status == status]
 
 
 def _internal_detail(request_id: str) -> str:

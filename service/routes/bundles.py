@@ -21,7 +21,7 @@ router = APIRouter(tags=["bundles"])
 _BINS = 48
 
 
-@router.get("/bundles", summary="The loaded bundles")
+@router.get("/bundles", summary="The loaded bundles", response_description="All of them")
 async def list_bundles(request: Request) -> Bundles:
     """Return every loaded bundle, the default first."""
     registry: Registry = request.app.state.registry
@@ -32,6 +32,7 @@ async def list_bundles(request: Request) -> Bundles:
     "/bundles/{name}",
     summary="One bundle, and the scores its threshold was chosen from",
     responses=responses(404),
+    response_description="The bundle",
     openapi_extra=BUNDLE_NAME,
 )
 async def show_bundle(request: Request) -> BundleDetail:

@@ -30,6 +30,7 @@ T = TypeVar("T")
     "/classify",
     summary="Classify one image, or refuse it",
     response_model=Classification,
+    response_description="The decision: a class, or that it is none of them",
     responses=responses(400, 404, 413, 415, 422, 500, 503, 504),
     openapi_extra=CLASSIFY,
     tags=["images"],

@@ -19,6 +19,7 @@ _RETRY_SECONDS = 5
     "/healthz",
     summary="Liveness: is every worker alive?",
     response_model=Liveness,
+    response_description="All workers are alive",
     responses={503: {"model": Liveness, "description": "A worker died or is stuck"}},
 )
 async def healthz(request: Request) -> Response:
@@ -33,6 +34,7 @@ async def healthz(request: Request) -> Response:
     "/readyz",
     summary="Readiness: are requests welcome?",
     response_model=Readiness,
+    response_description="Requests are welcome",
     responses=responses(503),
 )
 async def readyz(request: Request) -> Response:
@@ -60,6 +62,7 @@ def _why(registry: Registry, state: Readiness) -> Unavailable:
     "/metrics",
     summary="Prometheus metrics",
     response_class=Response,
+    response_description="The text format of Prometheus",
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def metrics(request: Request) -> Response:

@@ -11,8 +11,14 @@ function element(name, content = "", className = "") {
 }
 
 function table(rows) {
-  const body = rows.map((cells) => element("tr", cells.map((cell) => element("td", typeof cell === "string" ? cell : [cell]))));
+  const body = rows.map((cells) => element("tr", cells.map((cell) => (typeof cell === "string" ? prose("td", cell) : element("td", [cell])))));
   return element("div", [element("table", body)], "scroll");
+}
+
+// Text in which `backticks` mean code.
+function prose(name, text, className = "") {
+  const parts = text.split(/`([^`]+)`/).map((part, i) => (i % 2 ? element("code", part) : part));
+  return element(name, parts, className);
 }
 
 const code = (text) => element("code", text);
@@ -45,14 +51,14 @@ function route(path, method, operation) {
     element("span", method.toUpperCase(), "method"), code(path), element("span", operation.summary ?? ""),
   ])], "route");
   box.open = path === "/classify";
-  if (operation.description) box.append(element("p", operation.description));
+  if (operation.description) box.append(prose("p", operation.description));
   box.append(element("pre", examples(method, path)));
   if (operation.parameters) {
     box.append(element("h3", "Parameters"), table(operation.parameters.map(
       (p) => [code(p.name), `${p.in}, ${typeName(p.schema)}`, p.description ?? ""])));
   }
   if (operation.requestBody) {
-    box.append(element("h3", "Body"), element("p", operation.requestBody.description ?? ""), table(
+    box.append(element("h3", "Body"), prose("p", operation.requestBody.description ?? ""), table(
       Object.entries(operation.requestBody.content).map(
         ([type, { schema }]) => [code(type), schema.properties ? Object.keys(schema.properties).join(", ") : "the file"])));
   }
