@@ -17,6 +17,8 @@ RUN useradd --uid 10001 --user-group --create-home --shell /usr/sbin/nologin cro
 WORKDIR /src
 
 FROM base AS training
+# Caches go where any uid may write: --user "$(id -u)" owns what it writes into a mounted folder.
+ENV HOME=/tmp
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 # Dependencies first, on an empty package: a change of the code then costs seconds.
 RUN python -m venv /opt/croft \
