@@ -1,0 +1,1 @@
+"""Measurements, not tests: never collected by pytest, never imported by the packages."""
