@@ -31,6 +31,8 @@ Decoded = tuple[Entry, Pixels]
 logger = logging.getLogger(__name__)
 
 _IDLE_BEAT_SECONDS: Final = 0.5
+_JOIN_SECONDS: Final = 5.0
+"""How long the end of the process waits for a worker; a stuck one dies with the process."""
 
 
 class Observer(Protocol):
@@ -114,7 +116,7 @@ class Engine:
         for entry in self._line.close():
             entry.fail(Draining("The process ended before the image was reached.", retry_after=1))
         for worker in self._workers:
-            await asyncio.to_thread(worker.join, self.config.stall_seconds)
+            await asyncio.to_thread(worker.join, _JOIN_SECONDS)
 
     def problems(self) -> list[str]:
         """Say which workers are dead or stuck; nothing if all is well."""

@@ -159,8 +159,9 @@ def _scope(length: int) -> dict[str, Any]:
 
 async def _ask_and_leave(
     app: FastAPI, messages: list[dict[str, Any]], leave: asyncio.Event
-) -> None:
-    """Send these messages, then leave once told to."""
+) -> list[Any]:
+    """Send these messages, then leave once told to; return what the service sent."""
+    sent = []
 
     async def receive() -> dict[str, Any]:
         if messages:
@@ -168,10 +169,11 @@ async def _ask_and_leave(
         await leave.wait()
         return {"type": "http.disconnect"}
 
-    async def send(_message: Any) -> None:
-        """Nobody listens."""
+    async def send(message: Any) -> None:
+        sent.append(message)
 
     await app(_scope(len(RED)), receive, send)
+    return sent
 
 
 @pytest.mark.parametrize("when", ["upload", "answer"])
@@ -200,6 +202,24 @@ def test_a_client_that_leaves_is_counted_and_forgotten(bundle: Bundle, when: str
     asyncio.run(scenario())
     assert _outcomes(registry.metrics.registry) == {"cancelled": 1}
     assert _received(registry.metrics.registry) == 1
+
+
+def test_an_upload_that_never_ends_gets_504(bundle: Bundle) -> None:
+    """A slow sender holds its place no longer than a request may take."""
+    registry, settings = registry_of(bundle, request_timeout=0.1)
+    app = create_app(settings, registry=registry)
+    half = {"type": "http.request", "body": RED[:100], "more_body": True}
+
+    async def scenario() -> list[Any]:
+        async with app.router.lifespan_context(app):
+            sent = await _ask_and_leave(app, [half], asyncio.Event())
+            assert registry.classifiers[0].engine.idle
+            return sent
+
+    start, body = asyncio.run(scenario())
+    assert start["status"] == 504
+    assert b"while its body was uploaded" in body["body"]
+    assert _outcomes(registry.metrics.registry) == {"shed": 1}
 
 
 # ------------------------------------------------------------------ accounting
