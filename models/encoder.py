@@ -62,6 +62,8 @@ class OnnxEncoder:
         """
         runtime = _import_runtime()
         _check_provider(runtime, provider)
+        if provider == "cuda":
+            runtime.preload_dlls()  # CUDA and cuDNN as pip installs them
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

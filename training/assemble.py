@@ -52,6 +52,7 @@ class Draft:
     head: Head
     calibration: Calibration
     threshold: Threshold
+    notes: tuple[str, ...]
 
 
 def write(directory: Path, draft: Draft, evaluation: Evaluation | None = None) -> Path:
@@ -135,7 +136,7 @@ def _provenance(draft: Draft) -> dict[str, Any]:
         "packages": versions | {"runtime": runtime_version()},
         "seed": draft.config.seed,
         "context": draft.tuned.context_tokens_readable,
-        "notes": list(draft.dual.notes),
+        "notes": list(draft.notes),
     }
 
 
@@ -175,8 +176,7 @@ def _report(scratch: Path, draft: Draft, evaluation: Evaluation) -> dict[str, Pa
     """Render the report of the bundle, and return its files by their path in the bundle."""
     unreported = Bundle.load(write(scratch, draft))
     folder = scratch / "report"
-    write_report(
-        folder, bundle=unreported, evaluation=evaluation, data_report=draft.data_report.lines()
-    )
+    data_report = [*draft.data_report.lines(), *draft.splits.lines(), *draft.notes]
+    write_report(folder, bundle=unreported, evaluation=evaluation, data_report=data_report)
     found = sorted(path for path in folder.rglob("*") if path.is_file())
     return {f"report/{path.relative_to(folder).as_posix()}": path for path in found}

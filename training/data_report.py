@@ -79,7 +79,7 @@ class DataReport:
         domains = list(next(iter(self.counts.values())))
         where = f", {len(domains)} domains ({listed(domains)})" if domains != [""] else ""
         images = sum(self.totals.values())
-        return [f"{images:,} usable images, {len(self.counts)} classes{where} in {self.root}"]
+        return [f"{images:,} usable images, {len(self.counts)} classes{where} in {self.root.name}"]
 
     def _table(self) -> list[str]:
         shown = list(self.counts.items())[:_ROWS]

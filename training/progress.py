@@ -24,7 +24,9 @@ def say_all(lines: Iterable[str]) -> None:
 @contextmanager
 def bar(what: str, unit: str) -> Iterator[Report]:
     """Show a progress bar; its total becomes known with the first report."""
-    with tqdm(desc=f"  {what}", unit=unit, leave=True, dynamic_ncols=True) as shown:
+    # A log file wants a line now and then, not ten a second.
+    interval = 0.1 if sys.stderr.isatty() else 30
+    with tqdm(desc=f"  {what}", unit=unit, mininterval=interval, dynamic_ncols=True) as shown:
 
         def report(done: int, total: int) -> None:
             shown.total = total

@@ -30,7 +30,7 @@ def test_counts_have_a_zero_where_a_domain_lacks_a_class() -> None:
 def test_a_clean_data_set_is_a_table_and_nothing_else() -> None:
     """No finding, no line about it."""
     assert _report({"cat": {"": 40}, "zebra": {"": 50}}).lines() == [
-        "90 usable images, 2 classes in /photos",
+        "90 usable images, 2 classes in photos",
         "  class   total",
         "  cat        40",
         "  zebra      50",
@@ -42,7 +42,7 @@ def test_domains_are_columns() -> None:
     report = _report({"cat": {"art_painting": 20, "photo": 21}})
 
     assert report.lines() == [
-        "41 usable images, 1 classes, 2 domains (art_painting, photo) in /photos",
+        "41 usable images, 1 classes, 2 domains (art_painting, photo) in photos",
         "  class  art_painting   photo   total",
         "  cat              20      21      41",
     ]

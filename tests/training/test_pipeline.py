@@ -1,0 +1,159 @@
+"""training.pipeline: a bundle from images, with a real encoder, in a few seconds."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.bundle import Bundle
+from models.decision import decide
+from models.encoder import OnnxEncoder
+from models.errors import ConfigError, TooFewImages
+from tests.bundles import KNOWN, UNKNOWN, colour_image, tiny_graph
+from training.calibrate import CalibrateConfig
+from training.encoders import EncoderRequest
+from training.pipeline import TrainRequest, TrainResult, train
+from training.recipe import TrainConfig
+from training.tune import TuneConfig
+from training.views import ViewConfig
+
+SPEC = """
+input = "image"
+output = "embedding"
+layout = "NHWC"
+mean = [0.0, 0.0, 0.0]
+std = [1.0, 1.0, 1.0]
+resize_shorter_side = 16
+center_crop = 16
+logit_scale = 20.0
+licence = "MIT"
+"""
+
+
+def write_colours(root: Path, names: object, *, images: int, seed: int = 0) -> Path:
+    """Write class folders of plain colours."""
+    for name in {**KNOWN, **UNKNOWN}:
+        if name in names:  # type: ignore[operator]
+            (root / name).mkdir(parents=True)
+            for i in range(images):
+                data = colour_image(name, seed=seed + i, format="PNG")
+                (root / name / f"{i}.png").write_bytes(data)
+    return root
+
+
+def foreign_encoder(folder: Path) -> EncoderRequest:
+    """Write an encoder of mean colours as somebody else would have: float input, own names."""
+    import onnx
+
+    model = onnx.load(tiny_graph(folder / "tiny.onnx"))
+    model.graph.input[0].name = "image"
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    model.graph.node[0].input[0] = "image"
+    onnx.save(model, folder / "foreign.onnx")
+    (folder / "spec.toml").write_text(SPEC)
+    features = np.ones((1, 8), dtype=np.float32)
+    np.savez(folder / "text.npz", class_names=np.array(["elsewhere"]), features=features)
+    return EncoderRequest(
+        encoder=folder / "foreign.onnx",
+        spec=folder / "spec.toml",
+        text_features=folder / "text.npz",
+    )
+
+
+@pytest.fixture(name="request_")
+def _request(tmp_path: Path) -> TrainRequest:
+    return TrainRequest(
+        data=write_colours(tmp_path / "data", KNOWN, images=50),
+        out=tmp_path / "runs",
+        name="colours",
+        encoder=foreign_encoder(tmp_path),
+        config=TrainConfig(views=ViewConfig(count=2), tune=TuneConfig(epochs=5)),
+        cache=tmp_path / "cache",
+        unknown={"other colours": write_colours(tmp_path / "other", UNKNOWN, images=5)},
+    )
+
+
+def run(request: TrainRequest) -> tuple[TrainResult, Bundle]:
+    """Train, and load what was written."""
+    result = train(request)
+    return result, Bundle.load(result.path)
+
+
+def test_images_become_a_bundle_that_knows_them(
+    request_: TrainRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Known colours are named, others refused; report, card, golden images and notes are there."""
+    result, bundle = run(request_)
+
+    assert result.path == request_.out / "colours" / "1"
+    assert bundle.manifest.metrics["unknown"]["other colours"]["caught"]["rate"] > 0.9  # type: ignore[index,call-overload,operator]
+    assert (result.path / "report" / "index.html").stat().st_size > 10_000
+    assert "promise: at most 5 % with 95 % confidence" in (result.path / "README.md").read_text()
+    assert "3 of 3 classes have no text feature" in capsys.readouterr().out
+    encoder = OnnxEncoder(bundle.encoder_path)
+    preprocess = bundle.manifest.preprocess.build()
+    for golden in bundle.manifest.self_test.images:
+        pixels_HWC = preprocess.pixels((bundle.path / golden.file).read_bytes())
+        assert decide(bundle, encoder.embed(pixels_HWC[None])[0]).energy == golden.energy
+
+
+def test_the_same_run_gives_the_same_head_and_the_next_version(request_: TrainRequest) -> None:
+    """Same seed, same bytes; an earlier bundle is never overwritten."""
+    first, _ = run(request_)
+    second, _ = run(request_)
+
+    assert (first.path.name, second.path.name) == ("1", "2")
+    for name in ("head.safetensors", "calibration.safetensors", "encoder.onnx"):
+        assert (first.path / name).read_bytes() == (second.path / name).read_bytes()
+    other, _ = run(replace(request_, config=replace(request_.config, seed=5)))
+    name = "calibration.safetensors"
+    assert (first.path / name).read_bytes() != (other.path / name).read_bytes()
+
+
+def test_opting_out_of_images_and_embeddings(request_: TrainRequest) -> None:
+    """Neither golden images nor calibration embeddings travel when they must not."""
+    config = replace(request_.config, golden_images=0, keep_embeddings=False)
+    _, bundle = run(replace(request_, config=config))
+
+    assert bundle.manifest.self_test.images == []
+    assert not (bundle.path / "golden").exists()
+    assert bundle.calibration.embeddings_nD is None
+
+
+def test_too_few_images_for_the_promise_leave_nothing(
+    request_: TrainRequest, tmp_path: Path
+) -> None:
+    """The number needed is named, before any work; asked for by name, a marginal bundle is made."""
+    few = replace(request_, data=write_colours(tmp_path / "few", KNOWN, images=15))
+    with pytest.raises(TooFewImages, match="Give at least 59 images to calibrate on") as error:
+        train(few)
+    assert error.value.needed == 59
+    assert not request_.out.exists()
+
+    conformal = replace(few.config, calibrate=CalibrateConfig(method="conformal"))
+    _, bundle = run(replace(few, config=conformal))
+    assert bundle.manifest.marginal
+    assert "marginal" in (bundle.path / "README.md").read_text()
+    assert "marginal" in json.dumps(bundle.manifest.metrics)
+
+
+def test_prompt_tuning_without_a_text_encoder_is_refused_by_name(request_: TrainRequest) -> None:
+    """A foreign image encoder has no prompts to tune."""
+    config = replace(request_.config, tune=TuneConfig(tuning="prompt"))
+
+    with pytest.raises(ConfigError, match="prompt tuning needs a text encoder"):
+        train(replace(request_, config=config))
+
+
+def test_known_classes_among_the_unknown_are_pointed_out(
+    request_: TrainRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`Reds` is `red`: a catch rate over it would mean nothing."""
+    unknown = write_colours(tmp_path / "mixed", {"red": 1, "white": 1}, images=5, seed=900)
+    (unknown / "red").rename(unknown / "Reds")
+
+    train(replace(request_, unknown={"mixed": unknown}))
+
+    assert "has classes that are known" in capsys.readouterr().out
