@@ -15,7 +15,7 @@ export function drawChart({ histogram, threshold, value, name }) {
   svg.append(node("line", { class: "here", x1: here, x2: here, y1: 24, y2: FLOOR }));
   svg.append(node("circle", { class: "here-dot", cx: here, cy: FLOOR, r: 6 }));
   svg.append(text(`this image ${format(value)}${beyond ? " →" : ""}`, here, 16, "here-text"));
-  svg.append(text(`refused beyond ${format(threshold)}`, cut, 36, "cut-text", here, 150));
+  svg.append(aside(`refused beyond ${format(threshold)}`, cut, 38, "cut-text", here));
   svg.append(node("text", { x: LEFT, y: HEIGHT - 8 }, "← usual"));
   svg.append(node("text", { x: WIDTH / 2, y: HEIGHT - 8, "text-anchor": "middle" }, `${name} of ${total(histogram)} calibration images`));
   svg.append(node("text", { x: WIDTH - RIGHT, y: HEIGHT - 8, "text-anchor": "end" }, "unusual →"));
@@ -48,6 +48,14 @@ function text(content, x, y, className) {
   const room = 7 * content.length / 2;
   const middle = Math.min(Math.max(x, LEFT + room), WIDTH - RIGHT - room);
   return node("text", { class: className, x: middle, y, "text-anchor": "middle" }, content);
+}
+
+// A label on that side of its line where the other line is not.
+function aside(content, x, y, className, other) {
+  const width = 6.6 * content.length;
+  const fitsLeft = x - width > LEFT, fitsRight = x + width < WIDTH - RIGHT;
+  const left = fitsLeft && (other >= x || !fitsRight);
+  return node("text", { class: className, x: left ? x - 5 : x + 5, y, "text-anchor": left ? "end" : "start" }, content);
 }
 
 function inWords(name, value, threshold) {
