@@ -32,6 +32,7 @@ test: lint types contracts tests ## lint, types, import contracts, tests: what .
 
 lint: install
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
 types: install
 	$(BIN)/mypy

@@ -110,9 +110,7 @@ def load_dataset(
         ignored=dict(sorted(listing.ignored.items())),
         notes=listing.notes,
     )
-    dataset = Dataset(
-        items=items, classes=classes, root=listing.root, digest=digest_of(items)
-    )
+    dataset = Dataset(items=items, classes=classes, root=listing.root, digest=digest_of(items))
     return dataset, report
 
 

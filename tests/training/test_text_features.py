@@ -60,10 +60,10 @@ def test_features_of_another_length(tmp_path: Path) -> None:
 def test_files_that_are_not_what_they_should_be(tmp_path: Path) -> None:
     """A missing array, noise, and aliases that are no names."""
     np.savez(tmp_path / "a.npz", features=np.eye(2))
-    with pytest.raises(ConfigError, match="text features are an .npz with `class_names`"):
+    with pytest.raises(ConfigError, match=r"text features are an \.npz with `class_names`"):
         TextTable.load(tmp_path / "a.npz")
     (tmp_path / "b.npz").write_bytes(b"noise")
-    with pytest.raises(ConfigError, match="text features are an .npz"):
+    with pytest.raises(ConfigError, match=r"text features are an \.npz"):
         TextTable.load(tmp_path / "b.npz")
     (tmp_path / "c.toml").write_text("bird = 3")
     with pytest.raises(ConfigError, match="`bird` must be a name or a list of names, got 3"):
