@@ -8,7 +8,6 @@ import socket
 import sys
 import time
 from pathlib import Path
-from types import FrameType
 
 import uvicorn
 
@@ -60,19 +59,8 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._registry = registry
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Be no longer ready from this moment on."""
-        # Not here: the signal may have interrupted whoever holds the locks that this takes.
-        self._loop.call_soon_threadsafe(self._registry.drain)
-        super().handle_exit(sig, frame)
-
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve, remembering the loop that signals are handed to."""
-        self._loop = asyncio.get_running_loop()
-        await super().serve(sockets)
-
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Finish what is in flight, within the time allowed; then close."""
+        """Take nothing new, finish what is in flight within the time allowed, then close."""
         started = time.monotonic()
         allowed = self._registry.settings.drain_seconds
         self._registry.drain()

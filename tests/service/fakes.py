@@ -3,9 +3,9 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from tests.helpers import FakeEncoder
 
 Hook = Callable[[NDArray[np.uint8]], None]
 SIZE = 32
+T = TypeVar("T")
 
 
 class HookedEncoder:
@@ -120,6 +121,16 @@ def submit(
 async def outcomes(futures: Sequence[Awaitable[Any]]) -> list[Any]:
     """Return every result or error, in order."""
     return list(await asyncio.gather(*futures, return_exceptions=True))
+
+
+def run(scenario: Coroutine[Any, Any, T]) -> T:
+    """Run a scenario, which hangs only when what it tests is broken."""
+
+    async def limited() -> T:
+        async with asyncio.timeout(20):
+            return await scenario
+
+    return asyncio.run(limited())
 
 
 async def until(condition: Callable[[], bool], *, seconds: float = 10.0) -> None:

@@ -18,6 +18,7 @@ from tests.service.fakes import (
     Watcher,
     hooked,
     outcomes,
+    run,
     running,
     submit,
     until,
@@ -48,7 +49,7 @@ def test_answers_equal_those_of_an_image_alone() -> None:
             results = await outcomes([submit(engine, data) for data in GOOD * 5])
         assert all(_same(r, data) for r, data in zip(results, GOOD * 5, strict=True))
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_stages_are_timed() -> None:
@@ -63,7 +64,7 @@ def test_stages_are_timed() -> None:
         assert all(seconds > 0 for seconds in times)
         assert sum(times) <= total
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_a_worker_takes_what_waits_and_no_more() -> None:
@@ -78,7 +79,7 @@ def test_a_worker_takes_what_waits_and_no_more() -> None:
             gate.open.set()
             await outcomes([first, *rest])
 
-    asyncio.run(scenario())
+    run(scenario())
     assert watcher.batches == [1, 4, 1]
     assert watcher.queued == 0
 
@@ -97,7 +98,7 @@ def test_an_image_that_does_not_decode_fails_alone() -> None:
             gate.open.set()
             return await outcomes([first, *rest])
 
-    results = asyncio.run(scenario())
+    results = run(scenario())
     kinds = [type(result) for result in results]
     assert kinds == [
         tuple, tuple, Undecodable, Undecodable, UnsupportedFormat, ImageTooLarge, tuple,
@@ -124,7 +125,7 @@ def test_only_the_guilty_image_of_a_failing_batch_fails(caplog: pytest.LogCaptur
             gate.open.set()
             return await outcomes([first, *rest])
 
-    results = asyncio.run(scenario())
+    results = run(scenario())
     failed = [i for i, result in enumerate(results) if isinstance(result, EncodingFailed)]
     assert failed == [3]
     assert all(_same(results[i], GOOD[i]) for i in range(6) if i != 3)
@@ -158,7 +159,7 @@ def test_a_wrong_result_is_an_error_and_no_answer(
             await submit(engine, GOOD[0])
 
     with pytest.raises(EncodingFailed, match="failed on this image"):
-        asyncio.run(scenario())
+        run(scenario())
 
 
 def test_images_nobody_waits_for_are_dropped() -> None:
@@ -170,7 +171,7 @@ def test_images_nobody_waits_for_are_dropped() -> None:
         async with running(encoder) as engine:
             first = submit(engine, GOOD[0])
             await until(gate.reached.is_set)
-            left = [submit(engine, b"never decoded") for _ in range(5)]
+            left = [submit(engine, data) for data in GOOD[1:]]
             for future in left:
                 future.cancel()
             gate.open.set()
@@ -178,7 +179,7 @@ def test_images_nobody_waits_for_are_dropped() -> None:
             assert _same(await submit(engine, GOOD[1]), GOOD[1])
         return encoder.batches
 
-    assert asyncio.run(scenario()) == [1, 1]
+    assert run(scenario()) == [1, 1]
 
 
 def test_images_that_waited_too_long_are_dropped() -> None:
@@ -193,7 +194,7 @@ def test_images_that_waited_too_long_are_dropped() -> None:
             gate.open.set()
             return await outcomes([first, late])
 
-    results = asyncio.run(scenario())
+    results = run(scenario())
     assert isinstance(results[1], DeadlineExceeded)
 
 
@@ -219,7 +220,7 @@ def test_a_dead_worker_is_noticed_and_replaced(caplog: pytest.LogCaptureFixture)
             assert _same(await submit(engine, GOOD[1]), GOOD[1])
             assert engine.problems() == []
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_a_stuck_worker_is_noticed() -> None:
@@ -234,7 +235,7 @@ def test_a_stuck_worker_is_noticed() -> None:
             await future
             await until(lambda: engine.problems() == [])
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_draining_finishes_what_it_has() -> None:
@@ -253,7 +254,7 @@ def test_draining_finishes_what_it_has() -> None:
             assert all(_same(r, data) for r, data in zip(results, GOOD, strict=True))
             await until(lambda: engine.idle)
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_whoever_waits_at_the_end_is_told() -> None:
@@ -271,6 +272,6 @@ def test_whoever_waits_at_the_end_is_told() -> None:
             await closing
             return [*(await outcomes([first])), *error]
 
-    results = asyncio.run(scenario())
+    results = run(scenario())
     assert _same(results[0], GOOD[0])
     assert isinstance(results[1], Draining)

@@ -16,7 +16,7 @@ from service.metrics import OUTCOMES
 from service.registry import Registry
 from tests.bundles import colour_image
 from tests.service.conftest import Serve
-from tests.service.fakes import Gate, registry_of, until
+from tests.service.fakes import Gate, registry_of, run, until
 
 RED = colour_image("red")
 WHITE = colour_image("white")
@@ -199,7 +199,7 @@ def test_a_client_that_leaves_is_counted_and_forgotten(bundle: Bundle, when: str
             gate.open.set()
             await until(lambda: registry.classifiers[0].engine.idle)
 
-    asyncio.run(scenario())
+    run(scenario())
     assert _outcomes(registry.metrics.registry) == {"cancelled": 1}
     assert _received(registry.metrics.registry) == 1
 
@@ -216,7 +216,7 @@ def test_an_upload_that_never_ends_gets_504(bundle: Bundle) -> None:
             assert registry.classifiers[0].engine.idle
             return sent
 
-    start, body = asyncio.run(scenario())
+    start, body = run(scenario())
     assert start["status"] == 504
     assert b"while its body was uploaded" in body["body"]
     assert _outcomes(registry.metrics.registry) == {"shed": 1}

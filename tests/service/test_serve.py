@@ -5,6 +5,7 @@ import json
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -67,8 +68,10 @@ def test_sigterm_finishes_what_is_in_flight(running: Served) -> None:
         while (ready := _answer_to("GET", f"{running.url}/readyz"))[0] == 200:
             pass
         assert ready[1]["type"] == "urn:croft:problem:draining"
-        status, body = _answer_to("POST", f"{running.url}/classify", RED)
-        assert (status, body["type"]) == (503, "urn:croft:problem:draining")
+        for _ in range(5):
+            status, body = _answer_to("POST", f"{running.url}/classify", RED)
+            assert (status, body["type"]) == (503, "urn:croft:problem:draining")
+            time.sleep(0.1)
         connection.sendall(RED[-1:])
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
     assert running.process.wait(20) == 0
