@@ -106,6 +106,11 @@ def main() -> None:
     say(table(results))
 
 
+def load(path: Path) -> list[Result]:
+    """Read the results of an earlier run."""
+    return [Result(**row) for row in json.loads(path.read_text())]
+
+
 def run_seed(config: TrainConfig, seed: int) -> list[Result]:
     """Draw and embed the images of a seed once, and run every method on them."""
     with tempfile.TemporaryDirectory() as scratch:
