@@ -17,7 +17,7 @@ from models.preprocess import Preprocess
 from training.class_names import ClassSpec, listed
 from training.export import export_encoder
 from training.graph_cache import ExportedEncoder
-from training.text_features import TextTable, class_features, load_aliases
+from training.text_features import TextTable, check_aliases, class_features, load_aliases
 from training.tune import TextSource
 from training.wrap import EncoderSpec, wrap_encoder
 
@@ -131,6 +131,7 @@ def _foreign(
     classes: Sequence[ClassSpec],
     cache: Path,
 ) -> DualEncoder:
+    check_aliases(aliases, classes, table)  # here, before hours of embedding
     notes: list[str] = []
 
     def text(train_ND: NDArray[np.float32], labels_N: NDArray[np.int64]) -> TextSource:
@@ -138,7 +139,7 @@ def _foreign(
         if missing:
             notes.append(
                 f"{len(missing)} of {len(classes)} classes have no text feature and take the mean "
-                f"of their training embeddings: {listed(missing)}."
+                f"of their training embeddings, moved to where text lies: {listed(missing)}."
             )
         return TextSource(features_KD=features_KD, logit_scale=spec.logit_scale, name=encoder.stem)
 

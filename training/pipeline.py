@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from models.bundle import Bundle, Calibration
 from models.embed import embed_files
 from models.encoder import OnnxEncoder
-from models.errors import TooFewImages
+from models.errors import ConfigError, TooFewImages
 from models.head import Head
 from models.scores import SCORES
 from training.assemble import Draft, write
@@ -76,6 +76,7 @@ def train(request: TrainRequest) -> TrainResult:
     Raises:
         CroftError: whatever makes a bundle impossible or its promise void; nothing is written.
     """
+    _check_tuning(request)
     data = _read(request)
     dual = open_encoder(request.encoder, data.dataset.classes, cache=request.cache)
     encoder = OnnxEncoder(dual.exported.path)
@@ -112,6 +113,15 @@ def _read(request: TrainRequest) -> _Data:
     say_all(splits.lines())
     _check_promise(request.config, splits)
     return _Data(dataset, report, splits, _read_unknown(request, dataset))
+
+
+def _check_tuning(request: TrainRequest) -> None:
+    tuning, encoder = request.config.tune.tuning, request.encoder.encoder
+    if encoder is not None and "prompt" in tuning:
+        raise ConfigError(
+            f"`tuning` is {tuning!r}, and prompt tuning needs a text encoder, which {encoder.name} "
+            'does not have. Use "adapter", which works with any text features.'
+        )
 
 
 def _check_promise(config: TrainConfig, splits: Splits) -> None:

@@ -41,10 +41,11 @@ class TextTable:
                 f"{path}: text features are an .npz with `class_names` (T,) and `features` "
                 f"(T, D): {error}."
             ) from error
-        if features_TD.ndim != 2 or names_T.shape != features_TD.shape[:1]:
+        shape = features_TD.shape
+        if features_TD.ndim != 2 or names_T.shape != shape[:1] or 0 in shape:
             raise ConfigError(
-                f"{path}: `class_names` must be (T,) and `features` (T, D), are {names_T.shape} "
-                f"and {features_TD.shape}."
+                f"{path}: `class_names` must be (T,) and `features` (T, D), not empty; they are "
+                f"{names_T.shape} and {shape}."
             )
         unit_TD = _unit(features_TD.astype(np.float32))
         return cls({name_key(str(n)): row for n, row in zip(names_T, unit_TD, strict=True)})
@@ -83,7 +84,9 @@ def class_features(
     """Return one unit feature a class, and the names of classes that the file lacks.
 
     A class that is neither in the file nor an alias of something there takes the mean of its
-    normalised training embeddings.
+    normalised training embeddings, moved to where the other classes' text lies: encoders keep the
+    two sides apart, and an unmoved mean would be nearer to every image than any text is
+    (Liang et al., "Mind the Gap", NeurIPS 2022).
 
     Args:
         classes: in index order.
@@ -99,28 +102,38 @@ def class_features(
     Raises:
         ConfigError: an alias points at nothing, or the file's D is not the encoder's.
     """
-    _check(classes, table, aliases, train_ND)
-    rows, missing = [], []
-    for index, spec in enumerate(classes):
-        row = table.find(aliases.get(spec.name, [spec.name]))
-        if row is None:
-            row = _unit(train_ND[labels_N == index]).mean(axis=0)
-            missing.append(spec.name)
-        rows.append(row)
+    check_aliases(aliases, classes, table)
+    _check_dim(table, train_ND)
+    found = [table.find(aliases.get(spec.name, [spec.name])) for spec in classes]
+    if all(row is not None for row in found):
+        return _unit(np.stack([row for row in found if row is not None])), []
+    images_KD = np.stack([_unit(train_ND[labels_N == k]).mean(axis=0) for k in range(len(classes))])
+    gaps = [row - image_D for row, image_D in zip(found, images_KD, strict=True) if row is not None]
+    gap_D = np.mean(gaps, axis=0) if gaps else np.float32(0)
+    rows = [
+        image_D + gap_D if row is None else row
+        for row, image_D in zip(found, images_KD, strict=True)
+    ]
+    missing = [spec.name for spec, row in zip(classes, found, strict=True) if row is None]
     return _unit(np.stack(rows)), missing
 
 
-def _check(
-    classes: Sequence[ClassSpec],
-    table: TextTable,
-    aliases: Mapping[str, Sequence[str]],
-    train_ND: Floats,
+def check_aliases(
+    aliases: Mapping[str, Sequence[str]], classes: Sequence[ClassSpec], table: TextTable
 ) -> None:
+    """Check both ends of every alias, which takes no image.
+
+    Raises:
+        ConfigError: one is of no class, or points at no row.
+    """
     if strangers := sorted(set(aliases) - {spec.name for spec in classes}):
         raise ConfigError(f"--aliases names {listed(strangers)}, which the data does not have.")
     for name, targets in aliases.items():
         if lost := [t for t in targets if table.find([t]) is None]:
             raise ConfigError(f"--aliases: `{name}` points at {listed(lost)}: not in the features.")
+
+
+def _check_dim(table: TextTable, train_ND: Floats) -> None:
     dim = len(next(iter(table.rows.values())))
     if dim != train_ND.shape[1]:
         raise ConfigError(

@@ -32,8 +32,35 @@ def test_names_aliases_and_images_fill_the_table(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.linalg.norm(features_KD, axis=1), 1, rtol=1e-6)
     assert features_KD[0].argmax() == 0
     assert features_KD[1, 1] == pytest.approx(features_KD[1, 2])
+
+
+def test_without_any_text_a_class_is_the_mean_of_its_images(tmp_path: Path) -> None:
+    """There is nothing to move the means to."""
+    classes = [default_spec("widget"), default_spec("gizmo"), default_spec("gadget")]
+
+    features_KD, missing = class_features(classes, table(tmp_path), {}, TRAIN_ND, LABELS_N)
+
+    assert missing == ["widget", "gizmo", "gadget"]
     expected_D = np.array([0, np.sqrt(0.5), 1 + np.sqrt(0.5)])
     np.testing.assert_allclose(features_KD[2], expected_D / np.linalg.norm(expected_D), rtol=1e-6)
+    np.testing.assert_allclose(features_KD[:2], np.eye(2, 3), atol=1e-6)
+
+
+def test_a_class_without_text_does_not_draw_all_images_to_it(tmp_path: Path) -> None:
+    """Where images lie far from text, as in every such encoder, its feature moves to the text."""
+    rng = np.random.default_rng(0)
+    own_KD = 0.4 * np.eye(4, 8)
+    images_D, text_D = 3 * np.eye(8)[6], 3 * np.eye(8)[7]
+    labels_N = np.repeat(np.arange(4), 20)
+    train_ND = (images_D + own_KD[labels_N] + 0.05 * rng.standard_normal((80, 8))).astype("f4")
+    path = tmp_path / "apart.npz"
+    np.savez(path, class_names=np.array(["a", "b", "c"]), features=text_D + own_KD[:3])
+    classes = [default_spec(name) for name in "abcd"]
+
+    features_KD, missing = class_features(classes, TextTable.load(path), {}, train_ND, labels_N)
+
+    assert missing == ["d"]
+    assert ((train_ND @ features_KD.T).argmax(axis=1) == labels_N).mean() > 0.95
 
 
 @pytest.mark.parametrize(
@@ -65,6 +92,9 @@ def test_files_that_are_not_what_they_should_be(tmp_path: Path) -> None:
     (tmp_path / "b.npz").write_bytes(b"noise")
     with pytest.raises(ConfigError, match=r"text features are an \.npz"):
         TextTable.load(tmp_path / "b.npz")
+    np.savez(tmp_path / "e.npz", class_names=np.array([], dtype=str), features=np.empty((0, 3)))
+    with pytest.raises(ConfigError, match=r"not empty; they are \(0,\) and \(0, 3\)"):
+        TextTable.load(tmp_path / "e.npz")
     (tmp_path / "c.toml").write_text("bird = 3")
     with pytest.raises(ConfigError, match="`bird` must be a name or a list of names, got 3"):
         load_aliases(tmp_path / "c.toml")
