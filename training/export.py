@@ -18,10 +18,7 @@ from torch import Tensor, nn
 from models.encoder import INPUT, OUTPUT, OnnxEncoder
 from models.errors import BackboneError
 from models.nn.backbone import Backbone
-from training.graph_cache import ExportedEncoder as ExportedEncoder
-from training.graph_cache import make_once
-from training.wrap import EncoderSpec as EncoderSpec
-from training.wrap import wrap_encoder as wrap_encoder
+from training.graph_cache import ExportedEncoder, make_once
 
 OPSET: Final = 20
 TOLERANCE: Final = 1e-5

@@ -95,8 +95,11 @@ def decay(parameter: Tensor, start: Tensor) -> Tensor:
 
 
 def _squared_norm(left_ND: Tensor, right_ND: Tensor) -> Tensor:
-    """Return ``|left^T right|^2`` (Frobenius), by way of the smaller of (N, N) and (D, D)."""
+    """Return ``|left^T right|^2`` (Frobenius), by way of (N, N) or of (D, D), whichever is less.
+
+    With the backward pass the first takes three products of N N D, the second two of N D D.
+    """
     rows, dim = left_ND.shape
-    if rows < dim:
+    if 3 * rows < 2 * dim:
         return ((left_ND @ left_ND.T) * (right_ND @ right_ND.T)).sum()
     return (left_ND.T @ right_ND).square().sum()

@@ -5,6 +5,7 @@ Axes: N images, V views, B batch, K classes, D embedding.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal, Self, get_args
 
@@ -28,6 +29,7 @@ Epoch = dict[str, float]
 
 _SCALE: Final = 100.0
 """The logit scale at which ``learning_rate`` is stated: CLIP's."""
+_LARGE_WIDTH: Final = 256
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +44,7 @@ class TuneConfig:
     """Passes over the images; each takes one view of every image."""
     batch_size: int = 64
     """Images a step."""
-    learning_rate: float = 0.002
+    learning_rate: float = 0.0005
     """Of the adapters and the generator: SGD with momentum 0.9 and a cosine schedule, at a logit
     scale of 100; scaled for others, so that logits move as fast."""
     prompt_learning_rate: float = 0.01
@@ -169,7 +171,7 @@ def tune(
 
     The untuned model competes too; of equally accurate epochs the latest is kept, and without
     images to select by the last. The same arguments give the same head, bit for bit, on the same
-    machine with the same number of threads.
+    machine.
 
     Args:
         train_NVD: embeddings of V views of each training image, (N, V, D).
@@ -184,6 +186,18 @@ def tune(
     """
     _check(train_NVD, labels_N, text)
     model = _Model(text, config)
+    with _threads(model):
+        return _tune(model, train_NVD, labels_N, config, select, on_epoch)
+
+
+def _tune(
+    model: "_Model",
+    train_NVD: Floats,
+    labels_N: Labels,
+    config: TuneConfig,
+    select: tuple[Floats, Labels] | None,
+    on_epoch: Callable[[int, int], None] | None,
+) -> Tuned:
     training = _Training(model, config, steps=math.ceil(len(labels_N) / config.batch_size))
     rng = np.random.default_rng(config.seed)
     best = model.fold()
@@ -200,7 +214,7 @@ def tune(
     return Tuned(
         image_transform_DD=best.transform_DD,
         prototypes_KD=best.prototypes_KD,
-        logit_scale=text.logit_scale,
+        logit_scale=model.scale,
         history=history,
         epoch=kept,
         context_tokens_readable=best.readable,
@@ -243,6 +257,22 @@ class _Model(nn.Module):
         transform_DD, prototypes_KD = self.adapter.fold(self.text())
         readable = None if self.prompts is None else self.prompts.readable()
         return _Folded(transform_DD, prototypes_KD, readable)
+
+
+@contextmanager
+def _threads(model: _Model) -> Iterator[None]:
+    """Use one thread unless a large text encoder runs in every step.
+
+    The matrices are too small to share: more threads mostly wait for each other, and round
+    differently on another number of cores.
+    """
+    before = torch.get_num_threads()
+    small = model.prompts is None or model.prompts.context.shape[-1] < _LARGE_WIDTH
+    torch.set_num_threads(1 if small else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _prompts(text: TextSource, config: TuneConfig) -> Prompts:
