@@ -139,7 +139,7 @@ def _foreign(
         if missing:
             notes.append(
                 f"{len(missing)} of {len(classes)} classes have no text feature and take the mean "
-                f"of their training embeddings, moved to where text lies: {listed(missing)}."
+                f"of their training embeddings, and text is moved to meet it: {listed(missing)}."
             )
         return TextSource(features_KD=features_KD, logit_scale=spec.logit_scale, name=encoder.stem)
 

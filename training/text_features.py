@@ -84,9 +84,9 @@ def class_features(
     """Return one unit feature a class, and the names of classes that the file lacks.
 
     A class that is neither in the file nor an alias of something there takes the mean of its
-    normalised training embeddings, moved to where the other classes' text lies: encoders keep the
-    two sides apart, and an unmoved mean would be nearer to every image than any text is
-    (Liang et al., "Mind the Gap", NeurIPS 2022).
+    normalised training embeddings. Encoders keep images and text apart (Liang et al., "Mind the
+    Gap", NeurIPS 2022), so that this mean would be nearer to every image than any text is: the
+    other classes' features are therefore moved, all by the same vector, to where images lie.
 
     Args:
         classes: in index order.
@@ -108,12 +108,10 @@ def class_features(
     if all(row is not None for row in found):
         return _unit(np.stack([row for row in found if row is not None])), []
     images_KD = np.stack([_unit(train_ND[labels_N == k]).mean(axis=0) for k in range(len(classes))])
-    gaps = [row - image_D for row, image_D in zip(found, images_KD, strict=True) if row is not None]
+    pairs = list(zip(found, images_KD, strict=True))
+    gaps = [image_D - row for row, image_D in pairs if row is not None]
     gap_D = np.mean(gaps, axis=0) if gaps else np.float32(0)
-    rows = [
-        image_D + gap_D if row is None else row
-        for row, image_D in zip(found, images_KD, strict=True)
-    ]
+    rows = [image_D if row is None else row + gap_D for row, image_D in pairs]
     missing = [spec.name for spec, row in zip(classes, found, strict=True) if row is None]
     return _unit(np.stack(rows)), missing
 

@@ -23,19 +23,30 @@ def table(tmp_path: Path) -> TextTable:
 
 
 def test_names_aliases_and_images_fill_the_table(tmp_path: Path) -> None:
-    """By name whatever its case, by the mean of two aliases, and by images where there is none."""
+    """A class that is neither there nor an alias is the mean of its images, and is named."""
     features_KD, missing = class_features(
         CLASSES, table(tmp_path), {"bird": ["robin", "jay"]}, TRAIN_ND, LABELS_N
     )
 
     assert missing == ["gadget"]
     np.testing.assert_allclose(np.linalg.norm(features_KD, axis=1), 1, rtol=1e-6)
+    expected_D = np.array([0, np.sqrt(0.5), 1 + np.sqrt(0.5)])
+    np.testing.assert_allclose(features_KD[2], expected_D / np.linalg.norm(expected_D), rtol=1e-6)
+
+
+def test_text_alone_stays_where_it_is(tmp_path: Path) -> None:
+    """By name whatever its case, and by the mean of two aliases."""
+    features_KD, missing = class_features(
+        CLASSES[:2], table(tmp_path), {"bird": ["robin", "jay"]}, TRAIN_ND, LABELS_N
+    )
+
+    assert missing == []
     assert features_KD[0].argmax() == 0
     assert features_KD[1, 1] == pytest.approx(features_KD[1, 2])
 
 
 def test_without_any_text_a_class_is_the_mean_of_its_images(tmp_path: Path) -> None:
-    """There is nothing to move the means to."""
+    """There is no text to move."""
     classes = [default_spec("widget"), default_spec("gizmo"), default_spec("gadget")]
 
     features_KD, missing = class_features(classes, table(tmp_path), {}, TRAIN_ND, LABELS_N)
@@ -47,7 +58,7 @@ def test_without_any_text_a_class_is_the_mean_of_its_images(tmp_path: Path) -> N
 
 
 def test_a_class_without_text_does_not_draw_all_images_to_it(tmp_path: Path) -> None:
-    """Where images lie far from text, as in every such encoder, its feature moves to the text."""
+    """Where images lie far from text, as in every such encoder, the text moves to the images."""
     rng = np.random.default_rng(0)
     own_KD = 0.4 * np.eye(4, 8)
     images_D, text_D = 3 * np.eye(8)[6], 3 * np.eye(8)[7]
