@@ -12,23 +12,20 @@ from typing import Final, Literal, Self, get_args
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize
 
 from models.errors import ConfigError
-from models.nn.adapter import Adapter, Generator
+from models.nn.adapter import Adapter
 from models.nn.backbone import Backbone
-from models.nn.prompts import Prompts
-from training import objective
+from training.trainer import Epoch, Folded, Model, Trainer
 
 Tuning = Literal["adapter", "prompt", "prompt+adapter"]
 Objective = Literal["croft"]
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
-Epoch = dict[str, float]
 
-_SCALE: Final = 100.0
-"""The logit scale at which ``learning_rate`` is stated: CLIP's."""
+
 _LARGE_WIDTH: Final = 256
 
 
@@ -185,20 +182,20 @@ def tune(
         ConfigError: the shapes do not belong together, or prompt tuning lacks a text encoder.
     """
     _check(train_NVD, labels_N, text)
-    model = _Model(text, config)
+    model = Model(text, config)
     with _threads(model):
         return _tune(model, train_NVD, labels_N, config, select, on_epoch)
 
 
 def _tune(
-    model: "_Model",
+    model: Model,
     train_NVD: Floats,
     labels_N: Labels,
     config: TuneConfig,
     select: tuple[Floats, Labels] | None,
     on_epoch: Callable[[int, int], None] | None,
 ) -> Tuned:
-    training = _Training(model, config, steps=math.ceil(len(labels_N) / config.batch_size))
+    training = Trainer(model, config, steps=math.ceil(len(labels_N) / config.batch_size))
     rng = np.random.default_rng(config.seed)
     best = model.fold()
     history: list[Epoch] = [{"epoch": 0.0, **_judge(best, select)}]
@@ -221,46 +218,8 @@ def _tune(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Folded:
-    transform_DD: Floats
-    prototypes_KD: Floats
-    readable: list[str] | None
-
-
-class _Model(nn.Module):
-    """Everything that is trained, and the frozen text features where the text is not."""
-
-    def __init__(self, text: TextSource, config: TuneConfig) -> None:
-        super().__init__()
-        self.scale = text.logit_scale
-        self.adapter = Adapter(
-            text.features_KD.shape[1],
-            ratio_image=config.ratio_image,
-            ratio_text=config.ratio_text,
-        ).requires_grad_("adapter" in config.tuning)
-        self.prompts = _prompts(text, config) if "prompt" in config.tuning else None
-        seeded = torch.Generator().manual_seed(config.seed)
-        self.generator = Generator(
-            text.features_KD.shape[1], radius=config.shift_radius, generator=seeded
-        )
-        self._features_KD = normalize(torch.from_numpy(text.features_KD), dim=1)
-
-    def text(self) -> Tensor:
-        """Return unit text features t (K, D), before the adapter."""
-        if self.prompts is None:
-            return self._features_KD
-        return normalize(self.prompts(), dim=1)
-
-    @torch.no_grad()
-    def fold(self) -> _Folded:
-        transform_DD, prototypes_KD = self.adapter.fold(self.text())
-        readable = None if self.prompts is None else self.prompts.readable()
-        return _Folded(transform_DD, prototypes_KD, readable)
-
-
 @contextmanager
-def _threads(model: _Model) -> Iterator[None]:
+def _threads(model: Model) -> Iterator[None]:
     """Use one thread unless a large text encoder runs in every step.
 
     The matrices are too small to share: more threads mostly wait for each other, and round
@@ -275,117 +234,6 @@ def _threads(model: _Model) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _prompts(text: TextSource, config: TuneConfig) -> Prompts:
-    if text.backbone is None:
-        raise ConfigError(
-            f"`tuning` is {config.tuning!r}, and prompt tuning needs a text encoder, which "
-            f'`{text.name}` does not have. Use "adapter", which works with any text features.'
-        )
-    return Prompts(
-        text.backbone.text_tower(),
-        text.class_names,
-        words=config.context_words,
-        length=config.context_length,
-        class_specific=config.class_specific,
-    )
-
-
-class _Training:
-    """The optimisers, and one step of each side."""
-
-    def __init__(self, model: _Model, config: TuneConfig, *, steps: int) -> None:
-        self._model, self._config = model, config
-        rate = config.learning_rate * (_SCALE / model.scale) ** 2
-        self._generator = torch.optim.SGD(model.generator.parameters(), lr=rate, momentum=0.9)
-        tuned: list[torch.optim.Optimizer] = []
-        if "adapter" in config.tuning:
-            tuned.append(torch.optim.SGD(model.adapter.parameters(), lr=rate, momentum=0.9))
-        if model.prompts is not None:
-            tuned.append(torch.optim.Adam([model.prompts.context], lr=config.prompt_learning_rate))
-        self._tuned = tuned
-        total = config.epochs * steps
-        self._schedules = [
-            torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
-            for optimizer in ([self._generator] if config.gen_steps else []) + tuned
-        ]
-
-    def epoch(self, batches: Iterator[tuple[Tensor, Tensor]]) -> Epoch:
-        """Train on the batches, and return the mean of each loss."""
-        steps = [self._step(x_BD, labels_B) for x_BD, labels_B in batches]
-        return {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
-
-    def _step(self, x_BD: Tensor, labels_B: Tensor) -> Epoch:
-        for _ in range(self._config.gen_steps):
-            self._challenge(x_BD, labels_B)
-        losses = self._losses(x_BD, labels_B)
-        for optimizer in self._tuned:
-            optimizer.zero_grad()
-        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
-        for optimizer in self._tuned:
-            optimizer.step()
-        for schedule in self._schedules:
-            schedule.step()
-        return {name: float(loss.detach()) for name, loss in losses.items()}
-
-    def _challenge(self, x_BD: Tensor, labels_B: Tensor) -> None:
-        """Let the generator find features that are harder for the model as it stands."""
-        model = self._model
-        with torch.no_grad():
-            u_BD, v_KD = model.adapter.image(x_BD), model.adapter.text(model.text())
-        shifted_BD = model.adapter.image(model.generator(x_BD))
-        loss = objective.generator_loss(shifted_BD, u_BD, v_KD, labels_B, model.scale)
-        parameters = list(model.generator.parameters())
-        for parameter, gradient in zip(
-            parameters, torch.autograd.grad(loss, parameters), strict=True
-        ):
-            parameter.grad = gradient
-        self._generator.step()
-
-    def _losses(self, x_BD: Tensor, labels_B: Tensor) -> dict[str, Tensor]:
-        """Return the weighted terms, whose sum is minimised."""
-        model, config = self._model, self._config
-        t_KD = model.text()
-        u_BD, v_KD = model.adapter.image(x_BD), model.adapter.text(t_KD)
-        seen = [x_BD]
-        losses = {
-            "cross_entropy": objective.cross_entropy(
-                objective.cosines(u_BD, v_KD), labels_B, model.scale
-            )
-        }
-        if config.gen_steps > 0:
-            with torch.no_grad():
-                seen.append(model.generator(x_BD))
-            losses["shifted"] = config.lambda_1 * objective.shift_loss(
-                model.adapter.image(seen[1]), u_BD, v_KD, labels_B, model.scale
-            )
-        if config.lambda_2 > 0:
-            flat = torch.stack([self._energy_gradient(features, t_KD) for features in seen])
-            losses["energy_gradient"] = config.lambda_2 * flat.sum()
-        if config.decay > 0:
-            losses["decay"] = config.decay * self._decay()
-        return losses
-
-    def _energy_gradient(self, x_BD: Tensor, t_KD: Tensor) -> Tensor:
-        model, total = self._model, torch.zeros(())
-        if "adapter" in self._config.tuning:
-            total = total + objective.energy_gradient(model.adapter, x_BD, t_KD, model.scale)
-        if model.prompts is not None:
-            cosines_BK = objective.cosines(model.adapter.image(x_BD), model.adapter.text(t_KD))
-            mean_energy = objective.energy(cosines_BK, model.scale).mean()
-            total = total + objective.context_gradient(mean_energy, model.prompts.context)
-        return total
-
-    def _decay(self) -> Tensor:
-        model = self._model
-        identity_DD = torch.eye(len(model.adapter.image_DD))
-        pulls = []
-        if "adapter" in self._config.tuning:
-            pulls += [objective.decay(w_DD, identity_DD) for w_DD in model.adapter.parameters()]
-        if model.prompts is not None:
-            pulls.append(objective.decay(model.prompts.context, model.prompts.initial))
-        return torch.stack(pulls).sum()
-
-
 def _batches(
     train_NVD: Floats, labels_N: Labels, size: int, rng: np.random.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -398,8 +246,8 @@ def _batches(
         yield normalize(x_BD, dim=1), torch.from_numpy(labels_N[rows_B])
 
 
-def _judge(folded: _Folded, select: tuple[Floats, Labels] | None) -> Epoch:
-    if select is None:
+def _judge(folded: Folded, select: tuple[Floats, Labels] | None) -> Epoch:
+    if select is None or len(select[1]) == 0:
         return {}
     embeddings_ND, labels_N = select
     scores_NK = embeddings_ND @ folded.transform_DD @ folded.prototypes_KD.T
