@@ -3,13 +3,15 @@
 Axes: N images, B batch, D embedding, H, W, C pixels, F = 4 facts.
 """
 
+import inspect
 import json
 import math
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +23,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from models.errors import ConfigError
-from training.toybox.captions import describe, truth
+from training.toybox.captions import Naming, describe, truth
 from training.toybox.corpus import Corpus, draw_corpus, mixed_jobs
 from training.toybox.images import STYLES, Pixels
 
@@ -54,8 +56,10 @@ class PretrainConfig:
     """Processes that draw the images."""
     styles: dict[str, float]
     """Share of each style among the images."""
+    naming: Naming = field(default_factory=lambda: Naming(own=1.0, borrowed=0.0))
+    """How well the captions name the known objects."""
     weights: dict[str, float] = field(default_factory=dict)
-    """How much more often than others an object is drawn."""
+    """How much more often, or less, than others an object is drawn."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be run."""
@@ -71,11 +75,20 @@ class PretrainConfig:
 def load_recipe(path: Path | None = None, **changes: int) -> PretrainConfig:
     """Return the recipe of a TOML file (the shipped one by default), with some values changed."""
     text = (path or files("training") / "recipes" / RECIPE).read_text(encoding="utf-8")
-    values = tomllib.loads(text) | changes
-    known = {entry.name for entry in fields(PretrainConfig)}
-    if wrong := set(values) - known:
-        raise ConfigError(f"Unknown setting {sorted(wrong)}; a recipe may set {sorted(known)}.")
+    values: dict[str, Any] = tomllib.loads(text) | changes
+    if "naming" in values:
+        _check(Naming, values["naming"])
+        values["naming"] = Naming(**values["naming"])
+    _check(PretrainConfig, values)
     return PretrainConfig(**values)
+
+
+def _check(kind: type, values: dict[str, Any]) -> None:
+    """Refuse settings that the kind does not have, and the lack of those it needs."""
+    parameters = inspect.signature(kind).parameters
+    needed = {n for n, entry in parameters.items() if entry.default is inspect.Parameter.empty}
+    if wrong := sorted((set(values) - set(parameters)) | (needed - set(values))):
+        raise ConfigError(f"Unknown or missing setting {wrong}; there are {sorted(parameters)}.")
 
 
 def model_config() -> dict[str, dict[str, int]]:
@@ -141,7 +154,7 @@ def batches(
     for start in range(0, len(order) - config.batch_size + 1, config.batch_size):
         chosen = order[start : start + config.batch_size]
         facts = corpus.facts_NF[chosen]
-        texts, claims = describe(facts, rng)
+        texts, claims = describe(facts, rng, config.naming)
         images = normalise(augment(corpus.pixels_NHWC[chosen], rng))
         yield images, tokenizer(texts), torch.from_numpy(truth(facts, claims)).float()
 

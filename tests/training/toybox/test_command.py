@@ -41,5 +41,5 @@ def test_pretraining_takes_another_recipe(tmp_path: Path) -> None:
     """`pretrain --recipe` reads the given file, and refuses what it does not know."""
     recipe = tmp_path / "mine.toml"
     recipe.write_text("epoch = 3\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match="Unknown setting"):
+    with pytest.raises(ConfigError, match="Unknown or missing setting"):
         croft_toybox(["pretrain", "--recipe", str(recipe), "--out", str(tmp_path)])

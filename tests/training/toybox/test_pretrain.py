@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from models.errors import ConfigError
+from training.toybox.captions import Naming
 from training.toybox.pretrain import (
     PretrainConfig,
     augment,
@@ -43,8 +44,10 @@ def test_a_wrong_recipe_is_refused(tmp_path: Path) -> None:
         replace(load_recipe(), styles={"photo": 0.5})
     path = tmp_path / "recipe.toml"
     path.write_text("epoch = 3\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"Unknown setting \['epoch'\]"):
+    with pytest.raises(ConfigError, match=r"Unknown or missing setting .*'epoch'"):
         load_recipe(path)
+    with pytest.raises(ConfigError, match=r"`own` must lie in \[0, 1\], got 2\."):
+        Naming(own=2.0, borrowed=0.0)
 
 
 def test_loss_is_clips_own_when_only_the_diagonal_is_true() -> None:
