@@ -1,0 +1,97 @@
+"""training.encoders."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.encoder import OnnxEncoder
+from models.errors import BackboneError, ConfigError
+from tests.training.test_pipeline import foreign_encoder
+from training.class_names import default_spec
+from training.encoders import EncoderRequest, open_encoder
+
+CLASSES = [default_spec(name) for name in ("elsewhere", "gadget", "widget")]
+TRAIN_ND = np.eye(3, 8, dtype=np.float32)
+LABELS_N = np.arange(3)
+
+
+def test_half_of_a_foreign_encoder_is_refused(tmp_path: Path) -> None:
+    """The three files belong together, and aliases to them."""
+    with pytest.raises(ConfigError, match="belong together: give all three, or none"):
+        EncoderRequest(encoder=tmp_path / "encoder.onnx")
+    with pytest.raises(ConfigError, match="belong together: give all three, or none"):
+        EncoderRequest(text_features=tmp_path / "text.npz")
+    with pytest.raises(ConfigError, match="`--aliases` are for `--text-features`"):
+        EncoderRequest(aliases=tmp_path / "aliases.toml")
+
+
+def test_a_foreign_encoder_is_fed_as_its_spec_says(tmp_path: Path) -> None:
+    """Size, scale and licence are the spec's; the graph takes pixels and gives embeddings."""
+    dual = open_encoder(foreign_encoder(tmp_path), CLASSES, cache=tmp_path / "cache")
+    encoder = OnnxEncoder(dual.exported.path)
+
+    assert (dual.name, dual.pretrained, dual.licence) == ("foreign", "foreign.onnx", "MIT")
+    assert (dual.preprocess.resize, dual.preprocess.crop, encoder.size) == (16, 16, 16)
+    assert (encoder.digest, encoder.dim) == (dual.exported.digest, 8)
+    assert dual.text(TRAIN_ND, LABELS_N).logit_scale == 20
+
+
+def test_classes_without_text_are_listed(tmp_path: Path) -> None:
+    """The note names them, and that text was moved; there is none where all have text."""
+    request = foreign_encoder(tmp_path)
+    dual = open_encoder(request, CLASSES, cache=tmp_path / "cache")
+    source = dual.text(TRAIN_ND, LABELS_N)
+
+    assert source.features_KD.shape == (3, 8)
+    assert source.backbone is None
+    assert len(dual.notes) == 1
+    assert dual.notes[0].startswith("2 of 3 classes have no text feature")
+    assert dual.notes[0].endswith("gadget, widget.")
+
+    aliases = tmp_path / "aliases.toml"
+    aliases.write_text('gadget = "elsewhere"\nwidget = ["elsewhere"]')
+    complete = open_encoder(replace(request, aliases=aliases), CLASSES, cache=tmp_path / "cache")
+    complete.text(TRAIN_ND, LABELS_N)
+    assert complete.notes == []
+
+
+def test_wrong_aliases_are_refused_before_any_image_is_embedded(tmp_path: Path) -> None:
+    """Opening the encoder is early enough; tuning would be hours too late."""
+    aliases = tmp_path / "aliases.toml"
+    aliases.write_text('gadget = "nowhere"')
+    request = replace(foreign_encoder(tmp_path), aliases=aliases)
+
+    with pytest.raises(ConfigError, match="`gadget` points at nowhere: not in the features"):
+        open_encoder(request, CLASSES, cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("backbone", "pretrained", "message"),
+    [
+        ("ViT-B-17", "random", "no architecture `ViT-B-17`. Near it are ViT-B-16"),
+        ("ViT-B-16", "laion3b", "has no weights `laion3b`. Its tags: openai, .*Cached on this"),
+        ("toybox", "laion3b", "`toybox` has no weights `laion3b`"),
+        ("ViT-B-16", "lost.safetensors", "No file of weights at lost.safetensors"),
+    ],
+)
+def test_unknown_backbones_say_what_there_is(
+    tmp_path: Path, backbone: str, pretrained: str, message: str
+) -> None:
+    """Neither architecture nor weights are guessed."""
+    request = EncoderRequest(backbone=backbone, pretrained=pretrained)
+
+    with pytest.raises(BackboneError, match=message):
+        open_encoder(request, CLASSES, cache=tmp_path)
+
+
+def test_the_toybox_brings_its_text_encoder(tmp_path: Path) -> None:
+    """Its classes come from prompts, so that no training image is looked at."""
+    classes = [default_spec("kettle"), default_spec("umbrella")]
+    dual = open_encoder(EncoderRequest(backbone="toybox"), classes, cache=tmp_path)
+    source = dual.text(np.empty((0, 0), dtype=np.float32), np.empty(0, dtype=np.int64))
+
+    assert source.features_KD.shape == (2, OnnxEncoder(dual.exported.path).dim)
+    assert source.class_names == ("kettle", "umbrella")
+    assert dual.notes == []
