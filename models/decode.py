@@ -5,7 +5,7 @@ import io
 from typing import Final
 
 import PIL
-from PIL import Image, ImageOps, UnidentifiedImageError, features
+from PIL import ExifTags, Image, UnidentifiedImageError, features
 
 from models.errors import ImageTooLarge, Undecodable, UnsupportedFormat
 
@@ -14,20 +14,24 @@ MAX_PIXELS: Final = 50_000_000
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 """What every installation decodes, by Pillow's names. HEIF and AVIF are added where available."""
 
-_MEDIA_TYPES: Final = {
-    "JPEG": "image/jpeg",
-    "PNG": "image/png",
-    "WEBP": "image/webp",
-    "BMP": "image/bmp",
-    "TIFF": "image/tiff",
-    "GIF": "image/gif",
-    "HEIF": "image/heic",
-    "AVIF": "image/avif",
-}
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError)
-"""What Pillow's decoders have been seen to raise on broken data."""
 _SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 """How files of the fixed formats begin: with one of these, a file that will not open is broken."""
+_BRANDS: Final = {"HEIF": (b"hei", b"hev", b"mif", b"msf"), "AVIF": (b"avi",)}
+"""How the other formats name themselves, after the letters ``ftyp``."""
+_NEEDS: Final = {
+    "HEIF": "This is a HEIC image, which needs the extra `heif`: pip install 'croft-ood[heif]'.",
+    "AVIF": "This is an AVIF image, which needs a Pillow built with AVIF (11.3 or later).",
+}
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a picture upright, by its EXIF orientation."""
 
 
 def decoder_version() -> str:
@@ -40,11 +44,6 @@ def formats() -> tuple[str, ...]:
     """Return the formats that this installation decodes, by Pillow's names."""
     optional = (("AVIF", features.check("avif")), ("HEIF", _register_heif()))
     return FORMATS + tuple(name for name, available in optional if available)
-
-
-def media_types() -> dict[str, str]:
-    """Return ``{format: media type}`` for every format that this installation decodes."""
-    return {name: _MEDIA_TYPES[name] for name in formats()}
 
 
 def decode(data: bytes, *, draft: int | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -72,10 +71,10 @@ def decode(data: bytes, *, draft: int | None = None, max_pixels: int = MAX_PIXEL
         if draft is not None:
             image.draft("RGB", _draft_size(image, draft))
         image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
+        return _to_rgb(_upright(image))
     except Image.DecompressionBombError as error:
         raise ImageTooLarge(str(error)) from error
-    except _BROKEN as error:
+    except Exception as error:  # decoders raise anything on broken data
         raise Undecodable(
             f"The {image.format} image is truncated or damaged ({error}). "
             "Save it again from its source."
@@ -86,23 +85,24 @@ def _open(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=formats())
     except UnidentifiedImageError:
-        if data.startswith(_SIGNATURES):
-            raise Undecodable("The file begins like an image, but its header is damaged.") from None
-        raise UnsupportedFormat(_why_unsupported(data)) from None
+        raise _unidentified(data) from None
     except Image.DecompressionBombError as error:
         raise ImageTooLarge(str(error)) from error
-    except _BROKEN as error:
+    except Exception as error:  # decoders raise anything on broken data
         raise Undecodable(f"The image's header is damaged ({error}).") from error
 
 
-def _why_unsupported(data: bytes) -> str:
-    allowed = ", ".join(formats())
+def _unidentified(data: bytes) -> Undecodable | UnsupportedFormat:
+    """Tell a damaged header from a format without a decoder, and both from no image at all."""
     brand = data[8:12] if data[4:8] == b"ftyp" else b""
-    if brand.startswith((b"hei", b"hev", b"mif", b"msf")):
-        return "This is a HEIC image, which needs the extra `heif`: pip install 'croft-ood[heif]'."
-    if brand.startswith(b"avi"):
-        return "This is an AVIF image, which needs a Pillow built with AVIF (11.3 or later)."
-    return f"The data is not an image that can be read. Formats that can: {allowed}."
+    named = next((name for name, brands in _BRANDS.items() if brand.startswith(brands)), "")
+    if data.startswith(_SIGNATURES) or named in formats():
+        return Undecodable("The file begins like an image, but its header is damaged.")
+    allowed = ", ".join(formats())
+    return UnsupportedFormat(
+        _NEEDS.get(named)
+        or f"The data is not an image that can be read. Formats that can: {allowed}."
+    )
 
 
 def _check_size(image: Image.Image, max_pixels: int) -> None:
@@ -121,16 +121,32 @@ def _draft_size(image: Image.Image, draft: int) -> tuple[int, int]:
     return max(1, width * draft // shorter), max(1, height * draft // shorter)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB":
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn a picture as its EXIF orientation says; notes that cannot be read say nothing.
+
+    Pillow's own ``exif_transpose`` also writes the notes anew, and fails on those it cannot write.
+    """
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:
         return image
+    return image if turn is None else image.transpose(turn)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         return _from_deep(image)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+        return _on_white(image)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    # Of a large picture every further copy counts: a few kilobytes can hold 50 megapixels.
+    rgba = image if image.mode == "RGBA" else image.convert("RGBA")
+    white = Image.new("RGB", rgba.size, "white")
+    white.paste(rgba, mask=rgba)
+    return white
 
 
 def _from_deep(image: Image.Image) -> Image.Image:
