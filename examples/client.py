@@ -67,7 +67,7 @@ def main() -> int:
             try:
                 asked = {name: value for name, value in query.items() if value is not None}
                 words = in_words(classify(client, path.read_bytes(), **asked))
-            except (RuntimeError, httpx.TransportError, OSError) as error:
+            except (RuntimeError, httpx.TransportError, OSError, ValueError) as error:
                 words, failed = f"no answer: {error}", True
             sys.stdout.write(f"{path}: {words}\n")
     return int(failed)

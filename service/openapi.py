@@ -10,6 +10,7 @@ from models.decode import FORMATS
 from service.schemas import Problem
 from service.uploads import FIELD
 
+MAX_TOP_K: Final = 1000
 _BINARY: Final = {"type": "string", "format": "binary"}
 
 CLASSIFY: Final[dict[str, Any]] = {
@@ -26,7 +27,7 @@ CLASSIFY: Final[dict[str, Any]] = {
             "in": "query",
             "required": False,
             "description": "How many candidates to name; without it, CROFT_TOP_K.",
-            "schema": {"type": "integer", "minimum": 1, "maximum": 1000},
+            "schema": {"type": "integer", "minimum": 1, "maximum": MAX_TOP_K},
         },
     ],
     "requestBody": {

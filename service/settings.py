@@ -8,14 +8,11 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from models.decode import MAX_PIXELS
+from models.embed import usable_cores
 from models.errors import ConfigError
 
 PREFIX: Final = "CROFT_"
 _MIB: Final = 2**20
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Settings(BaseSettings):
@@ -37,7 +34,7 @@ class Settings(BaseSettings):
     """How many images may wait for one encoder."""
     queue_bytes: int = Field(256 * _MIB, ge=1)
     """How many bytes of images may wait for one encoder."""
-    workers: int = Field(default_factory=_cores, ge=1)
+    workers: int = Field(default_factory=usable_cores, ge=1)
     """Threads that decode and encode, for each encoder."""
     max_batch: int = Field(8, ge=1)
     """Most images that a worker takes at once."""
@@ -47,11 +44,11 @@ class Settings(BaseSettings):
     """Where the encoder runs."""
     top_k: int = Field(5, ge=1)
     """How many candidates an answer names if the request does not say."""
-    request_timeout: float = Field(30.0, gt=0)
+    request_timeout: float = Field(30.0, gt=0, allow_inf_nan=False)
     """Seconds that a request may take, its upload included."""
-    drain_seconds: float = Field(20.0, ge=0)
+    drain_seconds: float = Field(20.0, ge=0, allow_inf_nan=False)
     """Seconds that requests in flight get to finish after SIGTERM."""
-    stall_seconds: float = Field(60.0, gt=0)
+    stall_seconds: float = Field(60.0, gt=0, allow_inf_nan=False)
     """Seconds without a heartbeat after which a worker counts as stuck."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is logged."""

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from dataclasses import asdict
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -12,15 +12,13 @@ from models.decision import Decision
 from service.classifier import Classifier
 from service.errors import BadRequest, ClientGone, DeadlineExceeded
 from service.middleware import RequestRecord, declared_length
-from service.openapi import CLASSIFY
+from service.openapi import CLASSIFY, MAX_TOP_K
 from service.problems import responses
 from service.registry import Registry
 from service.schemas import CandidateBody, Classification, ScoreBody
 from service.settings import Settings
 from service.uploads import read_image
 from service.waiting import Stages
-
-MAX_TOP_K: Final = 1000
 
 router = APIRouter()
 T = TypeVar("T")
@@ -108,7 +106,7 @@ def _top_k(request: Request, *, default: int) -> int:
     text = request.query_params.get("top_k")
     if text is None:
         return default
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_TOP_K):
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MAX_TOP_K):
         raise BadRequest(f"`top_k` must be an integer from 1 to {MAX_TOP_K}, got {text[:50]!r}.")
     return int(text)
 

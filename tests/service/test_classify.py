@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,10 @@ def test_top_k_limits_the_candidates(client: TestClient) -> None:
     assert probabilities == sorted(probabilities, reverse=True)
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", "", "1001", "9" * 40, "²"])
+@pytest.mark.parametrize(
+    "text",
+    ["0", "-1", "two", "1.5", "", "1001", "9" * 40, "0" * 8 + "11001", "0" * 8 + "1" * 5000, "²"],
+)
 def test_a_wrong_top_k_is_refused(client: TestClient, text: str) -> None:
     """Only whole numbers within the limits are taken."""
     response = client.post("/classify", params={"top_k": text}, content=RED)
@@ -306,6 +310,18 @@ def test_base64_may_be_wrapped(client: TestClient) -> None:
     """Line breaks, as the command ``base64`` writes them, are no error."""
     content = {"image": {"b64": base64.encodebytes(RED).decode()}}
     assert _body(client.post("/classify", json=content))["label"] == "red"
+
+
+def test_base64_in_crumbs_takes_no_more_memory_than_whole(client: TestClient) -> None:
+    """A space after every second letter costs a few copies of the text, not an object a crumb."""
+    body = b'{"image": {"b64": "' + b"aa " * 1_000_000 + b'"}}'
+    tracemalloc.start()
+    try:
+        _problem(_ask(client, body, kind="application/json"), 415, "unsupported-format")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * len(body)
 
 
 def test_a_body_over_the_limit_is_refused(serve: Serve) -> None:

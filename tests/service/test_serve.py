@@ -101,7 +101,10 @@ def test_the_health_check_follows_readiness(
 def test_the_health_check_finds_its_own_service(
     running: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without --url it asks the port of the settings, also when they say any address."""
+    """Without --url it asks the port of the settings, at any address, and past any proxy."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CROFT_HOST", "0.0.0.0")
     monkeypatch.setenv("CROFT_PORT", str(running.port))
     assert healthcheck.run(argparse.Namespace(url=None)) == 0

@@ -47,6 +47,7 @@ def test_a_flag_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
     [
         ("CROFT_PORT", "http", "CROFT_PORT was given as 'http'.*valid integer"),
         ("CROFT_PORT", "70000", "less than or equal to 65535"),
+        ("CROFT_DRAIN_SECONDS", "inf", "CROFT_DRAIN_SECONDS was given as 'inf'.*finite number"),
         ("CROFT_SELF_TEST", "maybe", "'fail' or 'warn'"),
         ("CROFT_QUEUE_BYTES", "5", "queue_bytes .5. must be at least max_body_bytes"),
     ],
