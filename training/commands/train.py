@@ -11,6 +11,8 @@ from training.encoders import EncoderRequest
 from training.pipeline import TrainRequest, train
 from training.recipe import TrainConfig, load_recipe
 from training.split import SplitConfig
+from training.summary import summarize
+from training.table import lines_of
 from training.tune import TuneConfig
 from training.unknown import named_folders
 
@@ -59,9 +61,9 @@ def _add_run_arguments(group: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train."""
+    """Train, and print the figures that the report begins with."""
     name = args.name or re.sub(r"[^A-Za-z0-9._-]+", "-", args.data.resolve().stem).strip("-.")
-    train(
+    result = train(
         TrainRequest(
             data=args.data,
             out=args.out,
@@ -73,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
             unknown=named_folders(args.unknown),
         )
     )
+    print("", *lines_of(summarize(result.evaluation)), sep="\n")
     return 0
 
 
