@@ -60,7 +60,7 @@ def pretrain_and_record(config: PretrainConfig, out: Path) -> Record:
         recipe=asdict(config),
         seconds={"drawing": round(drawn - start, 1), "training": round(trained - drawn, 1)},
         loss=loss,
-        logit_scale=float(model.logit_scale.exp()),
+        logit_scale=float(model.logit_scale.detach().exp()),
         accuracy={style: accuracy(model, style, config) for style in STYLES},
     )
     (out / RECORD).write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")

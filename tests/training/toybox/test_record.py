@@ -1,17 +1,21 @@
 """A recorded run, and what the shipped weights can do."""
 
 import json
+from dataclasses import asdict, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from open_clip.model import CLIP
+from PIL import Image
 from safetensors.torch import load_file
 
+from training.toybox.captions import ALIASES
 from training.toybox.corpus import draw_corpus
-from training.toybox.images import KNOWN, STYLES, UNKNOWN, render
+from training.toybox.images import KNOWN, STYLES, UNKNOWN, Pixels, render
 from training.toybox.pretrain import load_recipe, new_model
 from training.toybox.record import (
     RECORD,
@@ -23,6 +27,12 @@ from training.toybox.record import (
 )
 
 SHIPPED = Path(str(files("models"))) / "toybox"
+
+
+def reduced(name: str, seed: int, index: int) -> Pixels:
+    """Return a photo of any object as the encoder gets it."""
+    picture = Image.fromarray(render(name, "photo", seed=seed, index=index))
+    return np.asarray(picture.resize((64, 64), Image.Resampling.BICUBIC))
 
 
 @cache
@@ -47,42 +57,51 @@ def test_shipped_weights_are_small_and_complete() -> None:
 def test_shipped_record_is_that_of_the_shipped_recipe() -> None:
     """The figures beside the weights come from the recipe as it stands."""
     record = json.loads((SHIPPED / RECORD).read_text(encoding="utf-8"))
-    config = load_recipe()
-    assert record["recipe"]["styles"] == config.styles
-    assert {name: record["recipe"][name] for name in ("seed", "images", "epochs")} == {
-        "seed": config.seed,
-        "images": config.images,
-        "epochs": config.epochs,
-    }
+    assert record["recipe"] == asdict(load_recipe())
     assert set(record["accuracy"]) == set(STYLES)
 
 
-@pytest.mark.parametrize(
-    ("style", "low", "high"),
-    [
-        ("photo", 0.9, 1.0),
-        ("cartoon", 0.9, 1.0),
-        ("painting", 0.5, 0.97),
-        ("sketch", 0.4, 0.92),
-    ],
-)
-def test_shipped_weights_know_photos_and_cartoons_better(
-    style: str, low: float, high: float
-) -> None:
-    """Zero-shot accuracy on fresh images is high where training looked, lower elsewhere."""
-    assert low <= accuracy(shipped(), style, load_recipe(processes=1), per_class=15) <= high
+@pytest.mark.slow
+def test_shipped_weights_reach_the_recorded_accuracy() -> None:
+    """On the images that measured it, zero-shot accuracy is that of the record."""
+    record = json.loads((SHIPPED / RECORD).read_text(encoding="utf-8"))
+    config = replace(load_recipe(), processes=1)
+    for style in ("photo", "sketch"):
+        assert accuracy(shipped(), style, config) == pytest.approx(
+            record["accuracy"][style], abs=0.01
+        )
 
 
-def test_shipped_weights_find_unknown_objects_unusual() -> None:
-    """Zero-shot energy ranks unknown photos above known ones with an AUROC of at least 0.8."""
-    prototypes_KD = class_features(shipped(), KNOWN)
-    jobs = [(n, "photo", 99, i, 64) for n in KNOWN for i in range(10)]
-    known = embed(shipped(), draw_corpus(jobs).pixels_NHWC)
-    pixels = [render(n, "photo", seed=99, index=i, size=64) for n in UNKNOWN for i in range(10)]
-    unknown = embed(shipped(), torch.tensor(pixels).numpy())
+def test_record_and_documentation_agree() -> None:
+    """The page about the Toybox quotes the recorded accuracy of every style."""
+    record = json.loads((SHIPPED / RECORD).read_text(encoding="utf-8"))
+    page = (SHIPPED.parents[1] / "docs" / "toybox.md").read_text(encoding="utf-8")
+    card = (SHIPPED / "README.md").read_text(encoding="utf-8")
+    for style, share in record["accuracy"].items():
+        assert f"| {style} | {share:.1%} |".replace("%", " %") in page
+        assert f"| {style} | {share:.1%} |".replace("%", " %") in card
+
+
+def test_few_sketches_in_pretraining_leave_something_to_win() -> None:
+    """Sketches are recognised clearly worse than photos and cartoons."""
+    record = json.loads((SHIPPED / RECORD).read_text(encoding="utf-8"))["accuracy"]
+    assert record["sketch"] < min(record["photo"], record["cartoon"]) - 0.1
+    assert record["painting"] < min(record["photo"], record["cartoon"])
+
+
+def test_shipped_features_set_unknown_objects_apart() -> None:
+    """By names it knows well, energy ranks unknown photos above known ones: AUROC above 0.9."""
+    aliases = tuple(ALIASES[name][0] for name in KNOWN)
+    prototypes_KD = class_features(shipped(), aliases)
+    jobs = [(name, "photo", 99, i, 64) for name in KNOWN for i in range(10)]
+    known_BD = embed(shipped(), draw_corpus(jobs).pixels_NHWC)
+    pixels = [reduced(name, 99, i) for name in UNKNOWN for i in range(20)]
+    unknown_BD = embed(shipped(), np.stack(pixels))
     scale = shipped().logit_scale.exp()
-    energies = [-(scale * x @ prototypes_KD.T).logsumexp(dim=1) for x in (known, unknown)]
-    assert float((energies[1][:, None] > energies[0][None]).float().mean()) >= 0.8
+    known, unknown = (
+        -(scale * x @ prototypes_KD.T).logsumexp(dim=1) for x in (known_BD, unknown_BD)
+    )
+    assert float((unknown[:, None] > known[None]).float().mean()) > 0.9
 
 
 @pytest.mark.slow
