@@ -76,6 +76,15 @@ class Bundle:
             BundleTooNew: a later format.
             BundleCorrupt: the file and field that are not what they must be.
         """
+        try:
+            return cls._read(path)
+        except OSError as error:
+            raise BundleCorrupt(
+                f"{error.filename or path}: cannot be read: {error.strerror or error}."
+            ) from error
+
+    @classmethod
+    def _read(cls, path: Path) -> "Bundle":
         manifest = _read_manifest(path)
         for name, info in manifest.files.items():
             _check_file(path, name, info)

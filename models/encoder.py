@@ -68,11 +68,16 @@ class OnnxEncoder:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        # A graph may name further files, which no digest covers: where a file is, none can be.
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", str(path)
+        )
         # Spinning threads burn a core each between two calls.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
+            graph = path.read_bytes()
             self._session = runtime.InferenceSession(
-                str(path), options, providers=[_PROVIDERS[provider]]
+                graph, options, providers=[_PROVIDERS[provider]]
             )
         except Exception as error:  # the runtime's own classes are not a stable interface
             raise BundleCorrupt(f"{path}: not a graph that onnxruntime loads: {error}") from error
@@ -82,7 +87,7 @@ class OnnxEncoder:
                 f"{self._session.get_providers()}. Check the driver, or ask for `cpu`."
             )
         self.size, self.dim = _shapes(self._session, path)
-        self.digest = file_digest(path)
+        self.digest = f"sha256:{hashlib.sha256(graph).hexdigest()}"
         self._alone = provider == "cpu"
 
     def embed(self, pixels_BHWC: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -8,9 +8,7 @@ CroftError
 ├── BundleError             a bundle cannot be trusted
 │   ├── BundleMissing           nothing, or not a bundle, at that path
 │   ├── BundleCorrupt           a file or field is not what the manifest promises
-│   ├── BundleTooNew            written by a later version
-│   ├── BundleMismatch          sound, but not for this installation
-│   └── SelfTestFailed          this machine does not reproduce the golden images
+│   └── BundleTooNew            written by a later version
 ├── RuntimeMissing          no inference runtime, two of them, or not the one asked for
 ├── DataError               the data set cannot be trained or calibrated on
 │   └── TooFewImages            too few for the promise that was asked for
@@ -53,14 +51,6 @@ class BundleCorrupt(BundleError):
 
 class BundleTooNew(BundleError):
     """The bundle's format was defined after this version of Croft."""
-
-
-class BundleMismatch(BundleError):
-    """The bundle is sound, but this installation cannot reproduce its numbers."""
-
-
-class SelfTestFailed(BundleError):
-    """This machine does not reproduce the energies of the bundle's golden images."""
 
 
 class RuntimeMissing(CroftError):

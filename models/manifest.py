@@ -218,11 +218,12 @@ def parse_manifest(text: str, *, where: str) -> Manifest:
 
 def _json_object(text: str, where: str) -> dict[str, Any]:
     def refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in pairs]
-        twice = {key for key in keys if keys.count(key) > 1}
-        if twice:
-            raise BundleCorrupt(f"{where}: field `{min(twice)}` is given twice.")
-        return dict(pairs)
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in found:
+                raise BundleCorrupt(f"{where}: field `{key}` is given twice.")
+            found[key] = value
+        return found
 
     def refuse_constant(text: str) -> float:
         raise BundleCorrupt(f"{where}: {text} is not a number that a bundle may hold.")

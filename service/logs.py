@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+import warnings
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -27,7 +28,14 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(level: str) -> None:
-    """Send every log record of this process through the formatter."""
+    """Send every log record and warning of this process through the formatter.
+
+    What Pillow and the form parser remark about an upload is its sender's business, who gets the
+    error; Python would also remember every different remark for as long as the process lives.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    logging.captureWarnings(True)
+    warnings.filterwarnings("ignore", module=r"PIL\.")

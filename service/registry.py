@@ -7,9 +7,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from models.bundle import MANIFEST, Bundle
+from models.bundle import ENCODER, MANIFEST, Bundle
 from models.encoder import Encoder, OnnxEncoder
-from models.errors import BundleMissing, ConfigError
+from models.errors import BundleCorrupt, BundleMissing, ConfigError
 from models.preprocess import Preprocess
 from service.classifier import Classifier
 from service.engine import Engine, EngineConfig
@@ -39,6 +39,7 @@ class Registry:
             open_encoder: makes the encoder of a bundle.
 
         Raises:
+            BundleCorrupt: a bundle whose encoder is not the one that it describes.
             ConfigError: no bundle, or two of one name and version.
         """
         self.settings = settings
@@ -131,7 +132,9 @@ class Registry:
         )
 
     def _classifier(self, bundle: Bundle) -> Classifier:
-        return Classifier(bundle, self._engine(bundle), self.metrics.add_bundle(bundle))
+        engine = self._engine(bundle)
+        _check_fits(bundle, engine.encoder)
+        return Classifier(bundle, engine, self.metrics.add_bundle(bundle))
 
     def _engine(self, bundle: Bundle) -> Engine:
         manifest = bundle.manifest
@@ -170,6 +173,20 @@ def shipped_bundle() -> Path:
             "one: croft serve BUNDLE. `croft demo` or `croft train` makes one."
         )
     return path
+
+
+def _check_fits(bundle: Bundle, encoder: Encoder) -> None:
+    manifest = bundle.manifest
+    for field, declared, found in (
+        ("backbone.digest", manifest.backbone.digest, encoder.digest),
+        ("backbone.embedding_dim", manifest.backbone.embedding_dim, encoder.dim),
+        ("preprocess.crop", manifest.preprocess.crop, encoder.size),
+    ):
+        if declared != found:
+            raise BundleCorrupt(
+                f"{bundle.path / MANIFEST}: field `{field}` is {declared}, but that of the graph "
+                f"in {ENCODER} is {found}."
+            )
 
 
 def _in_words(failure: GoldenResult) -> str:

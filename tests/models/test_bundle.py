@@ -1,6 +1,7 @@
 """models.bundle and models.manifest: what is written is read back, and what was changed is not."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,16 @@ def test_a_manifest_that_is_no_json_object(tmp_path: Path, text: str) -> None:
         Bundle.load(path)
 
 
+def test_a_manifest_of_many_keys_is_read_in_no_time(tmp_path: Path) -> None:
+    """Looking for keys given twice does not compare each with every other."""
+    path = tiny_bundle(tmp_path / "b")
+    edit(path, set_field("metrics", value={f"metric {i}": 0 for i in range(50_000)}))
+
+    started = time.process_time()
+    assert len(Bundle.load(path).manifest.metrics) == 50_000
+    assert time.process_time() - started < 5
+
+
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/../../b", "C:x", "a\\b", "a//b"])
 def test_a_path_that_leaves_the_bundle_is_refused(tmp_path: Path, name: str) -> None:
     """By its name alone, whether or not there is such a file."""
@@ -154,6 +165,16 @@ def test_a_link_that_leaves_the_bundle_is_refused(tmp_path: Path) -> None:
     (path / "README.md").symlink_to(tmp_path / "README.md")
 
     with pytest.raises(BundleCorrupt, match=r"README\.md: named in .*not in the bundle"):
+        Bundle.load(path)
+
+
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    """What the file system itself refuses is told like any other fault."""
+    path = tiny_bundle(tmp_path / "b")
+    info = {"sha256": "sha256:" + "0" * 64, "bytes": 1}
+    edit(path, lambda data: data["files"].update({"a" * 300: info}))
+
+    with pytest.raises(BundleCorrupt, match=r"a{300}: cannot be read: File name too long"):
         Bundle.load(path)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx.external_data_helper import set_external_data
 
 from models.encoder import OnnxEncoder, file_digest
 from models.errors import BundleCorrupt, RuntimeMissing
@@ -46,6 +47,21 @@ def test_a_broken_or_foreign_graph_is_refused(tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "other.onnx")
     with pytest.raises(BundleCorrupt, match=r"one output `embedding`, has .*'features'"):
         OnnxEncoder(tmp_path / "other.onnx")
+
+
+def test_a_graph_that_keeps_its_weights_elsewhere_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file beside the graph, or where the process was started, is under no digest: not read."""
+    model = onnx.load(tiny_graph(tmp_path / "e.onnx"))
+    weights = next(w for w in model.graph.initializer if w.name == "weights")
+    set_external_data(weights, "weights.bin")
+    onnx.save(model, tmp_path / "outside.onnx")
+    assert (tmp_path / "weights.bin").is_file()
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BundleCorrupt, match=r"outside.onnx: not a graph .*[Ee]xternal"):
+        OnnxEncoder(tmp_path / "outside.onnx")
 
 
 def test_a_provider_that_is_not_there_is_an_error(tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from models.bundle import Bundle
-from models.errors import BundleMissing, ConfigError
+from models.errors import BundleCorrupt, BundleMissing, ConfigError
 from service.errors import UnknownBundle
 from service.registry import Registry
 from service.settings import Settings
-from tests.bundles import load_tiny
+from tests.bundles import load_tiny, tiny_graph
 from tests.service.fakes import registry_of
 
 
@@ -34,6 +34,26 @@ def test_other_preprocessing_shares_the_encoder_alone(tmp_path: Path) -> None:
     first, second = (classifier.engine for classifier in registry.classifiers)
     assert first is not second
     assert first.encoder is second.encoder
+
+
+def test_a_bundle_must_describe_its_encoder(tmp_path: Path) -> None:
+    """Sizes that only the graph knows are compared with it, also if no golden image would tell."""
+    preprocess = load_tiny(tmp_path / "a").manifest.preprocess.model_copy(update={"crop": 8})
+    bundle = load_tiny(
+        tmp_path / "b",
+        preprocess=preprocess.model_dump(),
+        self_test={"tolerance": 1.0, "images": []},
+    )
+    with pytest.raises(BundleCorrupt, match=r"bundle\.json: field `preprocess\.crop` is 8, .* 16"):
+        registry_of(bundle)
+
+
+def test_an_encoder_changed_after_the_check_is_refused(tmp_path: Path) -> None:
+    """What is opened is what was verified, or it is not opened."""
+    bundle = load_tiny(tmp_path / "a")
+    tiny_graph(bundle.encoder_path, seed=5)
+    with pytest.raises(BundleCorrupt, match=r"field `backbone\.digest` is sha256:"):
+        registry_of(bundle)
 
 
 def test_a_bundle_is_given_twice(bundle: Bundle) -> None:

@@ -1,6 +1,7 @@
 """``croft serve`` as a process: starts, answers, ends as it should."""
 
 import argparse
+import io
 import json
 import os
 import socket
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from models.errors import BundleMissing, ConfigError
 from service import healthcheck, serve
@@ -106,6 +108,22 @@ def test_the_health_check_finds_its_own_service(
     monkeypatch.setenv("CROFT_HOST", "0.0.0.0")
     monkeypatch.setenv("CROFT_PORT", str(running.port))
     assert healthcheck.run(argparse.Namespace(url=None)) == 0
+
+
+def test_remarks_about_an_upload_stay_out_of_the_log(running: Served, tmp_path: Path) -> None:
+    """Notes that Pillow warns of and a form that its parser scolds: JSON lines, one a request."""
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(picture, "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    assert _answer_to("POST", f"{running.url}/classify", picture.getvalue())[0] == 200
+    form = {"Content-Type": "multipart/form-data; boundary=b"}
+    request = urllib.request.Request(f"{running.url}/classify", data=b"--c", headers=form)
+    with pytest.raises(urllib.error.HTTPError, match="400") as caught:
+        urllib.request.urlopen(request, timeout=20)
+    caught.value.close()
+
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert {line["logger"] for line in lines} <= {"croft.request", "uvicorn.error"}
+    assert [line["status"] for line in lines if line.get("route") == "/classify"] == [200, 400]
 
 
 def test_the_health_check_asks_past_a_proxy(running: Served) -> None:
