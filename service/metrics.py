@@ -51,35 +51,38 @@ class Metrics:
             (*_BUNDLE, "label", "outcome"),
             registry=registry,
         )
+        self._add_histograms()
+        self._add_gauges()
+        self._start_at_zero()
+
+    def _add_histograms(self) -> None:
         self.p_value = Histogram(
             "croft_p_value",
             "Conformal p-values of answered images: uniform on known traffic.",
             _BUNDLE,
             buckets=P_VALUE_BUCKETS,
-            registry=registry,
+            registry=self.registry,
         )
         self.stage_seconds = Histogram(
             "croft_stage_seconds",
             "Time an image spent in a stage.",
             ("stage",),
             buckets=SECONDS,
-            registry=registry,
+            registry=self.registry,
         )
         self.request_seconds = Histogram(
             "croft_request_seconds",
             "Time of a request, first byte to last.",
             ("route", "status"),
             buckets=SECONDS,
-            registry=registry,
+            registry=self.registry,
         )
         self.batch_images = Histogram(
             "croft_batch_images",
             "Images that were encoded in one call.",
             buckets=(1, 2, 4, 8, 16, 32, 64, 128),
-            registry=registry,
+            registry=self.registry,
         )
-        self._add_gauges()
-        self._start_at_zero()
 
     def _add_gauges(self) -> None:
         def gauge(name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:

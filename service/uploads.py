@@ -12,6 +12,7 @@ from service.forms import parse_form
 FIELD: Final = "file"
 RAW: Final = ("application/octet-stream", "application/x-www-form-urlencoded", "")
 """Taken as the image itself, like ``image/*``; the second is what ``curl --data-binary`` says."""
+_MAX_COMMAS: Final = 1000
 _FORMS: Final = (
     "Send the image as the body (Content-Type: image/jpeg or another image type), as the field "
     f"`{FIELD}` of multipart/form-data, or as JSON "
@@ -57,6 +58,8 @@ def _from_form(body: bytes, content_type: str) -> bytes:
 
 
 def _from_json(body: bytes) -> bytes:
+    if body.count(b",") > _MAX_COMMAS:  # before a megabyte of them becomes a million objects
+        raise BadRequest(f"The JSON body has more than {_MAX_COMMAS} members. {_FORMS}")
     try:
         content = json.loads(body)
     except (ValueError, RecursionError) as error:

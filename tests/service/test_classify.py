@@ -312,12 +312,21 @@ def test_base64_may_be_wrapped(client: TestClient) -> None:
     assert _body(client.post("/classify", json=content))["label"] == "red"
 
 
-def test_base64_in_crumbs_takes_no_more_memory_than_whole(client: TestClient) -> None:
-    """A space after every second letter costs a few copies of the text, not an object a crumb."""
-    body = b'{"image": {"b64": "' + b"aa " * 1_000_000 + b'"}}'
+@pytest.mark.parametrize(
+    ("body", "status", "slug"),
+    [
+        (b'{"image": {"b64": "' + b"aa " * 1_000_000 + b'"}}', 415, "unsupported-format"),
+        (b"[" + b"[]," * 1_000_000 + b"[]]", 400, "bad-request"),
+    ],
+    ids=["crumbs", "lists"],
+)
+def test_json_takes_a_few_times_its_length_in_memory(
+    client: TestClient, body: bytes, status: int, slug: str
+) -> None:
+    """Base64 in crumbs, and a million lists: never an object for every crumb or comma."""
     tracemalloc.start()
     try:
-        _problem(_ask(client, body, kind="application/json"), 415, "unsupported-format")
+        _problem(_ask(client, body, kind="application/json"), status, slug)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
