@@ -11,7 +11,7 @@ RESULTS = load(ROOT / "benchmarks" / "results" / "toybox.json")
 
 def average(method: str, field: str) -> float:
     """Return a method's mean over the seeds."""
-    return mean(getattr(r, field) for r in RESULTS if r.method == method)
+    return mean(float(getattr(r, field)) for r in RESULTS if r.method == method)
 
 
 def test_the_table_is_the_one_that_was_measured() -> None:
