@@ -86,6 +86,5 @@ def _load(name: str) -> Command:
             raise
         raise ConfigError(
             f"`croft {name}` needs the package `{error.name}`, which is not installed. "
-            f"Type: pip install 'croft-ood[{entry.extra},cpu]' (in a checkout: '.[{entry.extra},"
-            "cpu]'; with a GPU, gpu in place of cpu)."
+            f"Type in the checkout: pip install '.[{entry.extra},cpu]' (on a GPU: gpu, not cpu)."
         ) from error

@@ -19,7 +19,7 @@ _SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"M
 _BRANDS: Final = {"HEIF": (b"hei", b"hev", b"mif", b"msf"), "AVIF": (b"avi",)}
 """How the other formats name themselves, after the letters ``ftyp``."""
 _NEEDS: Final = {
-    "HEIF": "This is a HEIC image, which needs the extra `heif`: pip install 'croft-ood[heif]'.",
+    "HEIF": "This is a HEIC image, which needs the extra `heif`: pip install pillow-heif.",
     "AVIF": "This is an AVIF image, which needs a Pillow built with AVIF (11.3 or later).",
 }
 _TURNS: Final = {

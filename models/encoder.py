@@ -20,9 +20,7 @@ Provider = Literal["cpu", "cuda"]
 INPUT: Final = "pixels"
 OUTPUT: Final = "embedding"
 _PROVIDERS: Final = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-_INSTALL: Final = (
-    "Install one: pip install 'croft-ood[cpu]' (onnxruntime) or 'croft-ood[gpu]' (onnxruntime-gpu)."
-)
+_INSTALL: Final = "Install one: pip install onnxruntime (CPU) or pip install onnxruntime-gpu."
 
 
 class Encoder(Protocol):
@@ -148,7 +146,8 @@ def _check_provider(runtime: ModuleType, provider: Provider) -> None:
     if _PROVIDERS[provider] not in available:
         raise RuntimeMissing(
             f"`{provider}` needs {_PROVIDERS[provider]}; {runtime_version()} offers "
-            f"{', '.join(available)}. For a GPU install 'croft-ood[gpu]' in place of [cpu]."
+            f"{', '.join(available)}. For a GPU type: pip uninstall -y onnxruntime; pip install "
+            "onnxruntime-gpu."
         )
 
 

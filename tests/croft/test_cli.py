@@ -46,4 +46,4 @@ def test_a_missing_extra_says_what_to_type(
         monkeypatch.delitem(sys.modules, module)
 
     assert main(["evaluate", "b", "d"]) == 2
-    assert "pip install 'croft-ood[training,cpu]'" in capsys.readouterr().err
+    assert "pip install '.[training,cpu]'" in capsys.readouterr().err

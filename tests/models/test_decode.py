@@ -185,5 +185,5 @@ def test_heic_without_its_extra_names_the_extra() -> None:
     """A HEIC file is told apart from noise, and the message says what to install."""
     if "HEIF" in formats():
         return
-    with pytest.raises(UnsupportedFormat, match=r"pip install 'croft-ood\[heif\]'"):
+    with pytest.raises(UnsupportedFormat, match=r"pip install pillow-heif"):
         decode(b"\0\0\0\x18ftypheic" + bytes(32))

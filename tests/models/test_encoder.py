@@ -72,3 +72,29 @@ def test_a_provider_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         return
     with pytest.raises(RuntimeMissing, match=r"`cuda` needs CUDAExecutionProvider; onnxruntime"):
         OnnxEncoder(tiny_graph(tmp_path / "e.onnx"), provider="cuda")
+
+
+@pytest.mark.parametrize(
+    ("installed", "message"),
+    [
+        (
+            [],
+            r"No inference runtime is installed\. Install one: pip install onnxruntime \(CPU\) or",
+        ),
+        (["onnxruntime", "onnxruntime-gpu"], r"Both .* Type: pip uninstall -y onnxruntime onnx"),
+    ],
+    ids=["neither", "both"],
+)
+def test_neither_runtime_or_both_says_what_to_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: list[str], message: str
+) -> None:
+    """Before anything is loaded, and whatever `import onnxruntime` would have done."""
+
+    class Found:
+        def __init__(self, name: str) -> None:
+            self.metadata = {"Name": name}
+
+    monkeypatch.setattr("importlib.metadata.distributions", lambda: [Found(n) for n in installed])
+
+    with pytest.raises(RuntimeMissing, match=message):
+        OnnxEncoder(tiny_graph(tmp_path / "e.onnx"))

@@ -201,7 +201,7 @@ def test_a_format_without_its_decoder_names_the_extra(client: TestClient) -> Non
     """HEIC is decoded where the extra is installed (this one is broken), else 415 names it."""
     response = _ask(client, HEIC, kind="image/heic")
     if response.status_code == 415:
-        assert "croft-ood[heif]" in _problem(response, 415, "unsupported-format")
+        assert "pip install pillow-heif" in _problem(response, 415, "unsupported-format")
     else:
         _problem(response, 422, "undecodable")
 

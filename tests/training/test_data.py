@@ -102,7 +102,7 @@ def test_a_format_without_its_decoder_says_what_to_install(tmp_path: Path) -> No
 
     assert "1 usable images" in lines
     assert "cat/phone.heic: This is a HEIC image" in lines
-    assert "pip install 'croft-ood[heif]'" in lines
+    assert "pip install pillow-heif" in lines
 
 
 def test_identical_files_are_reported(tmp_path: Path) -> None:
