@@ -4,15 +4,20 @@ import json
 import socket
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from croft.cli import main
 from croft.traffic import classify, running_service
 from models.bundle import Bundle
 from models.encoder import OnnxEncoder
+from models.nn.backbone import load_backbone
 from models.scores import energy
 from service.registry import shipped_bundle
-from training.toybox.images import write_images
+from training.export import EncoderGraph
+from training.toybox.images import KNOWN, STYLES, render, write_images
 
 
 def free_port() -> int:
@@ -49,6 +54,23 @@ def test_the_shipped_bundle_reproduces_its_golden_images() -> None:
         pixels_HWC = preprocess.pixels((bundle.path / golden.file).read_bytes())
         (found,) = energy(bundle.head.logits(encoder.embed(pixels_HWC[None])))
         assert abs(found - golden.energy) <= bundle.manifest.self_test.tolerance
+
+
+def test_torch_and_the_shipped_graph_agree() -> None:
+    """Embeddings to 1e-5 relative, energies to 1e-3, on real Toybox images."""
+    bundle, backbone = Bundle.load(shipped_bundle()), load_backbone("toybox")
+    images = [render(name, style, seed=5, index=0) for name in KNOWN for style in STYLES]
+    pixels_BHWC = np.stack([backbone.preprocess.fit(Image.fromarray(image)) for image in images])
+    graph = EncoderGraph(backbone.visual, backbone.mean, backbone.std)
+    with torch.no_grad():
+        torch_BD = graph(torch.from_numpy(pixels_BHWC)).numpy()
+
+    onnx_BD = OnnxEncoder(bundle.encoder_path).embed(pixels_BHWC)
+
+    relative_B = np.linalg.norm(onnx_BD - torch_BD, axis=1) / np.linalg.norm(torch_BD, axis=1)
+    assert relative_B.max() <= 1e-5
+    gaps_B = energy(bundle.head.logits(onnx_BD)) - energy(bundle.head.logits(torch_BD))
+    assert np.abs(gaps_B).max() <= 1e-3
 
 
 @pytest.mark.slow
