@@ -59,8 +59,7 @@ def _read_parquet(path: Path) -> tuple[Sequence[str], list[Mapping[str, object]]
         parquet = importlib.import_module("pyarrow.parquet")
     except ImportError as error:
         raise DataError(
-            f"{path}: Parquet needs pyarrow: pip install pyarrow. A CSV file works "
-            "without."
+            f"{path}: Parquet needs pyarrow: pip install pyarrow. A CSV file works without."
         ) from error
     try:
         names: list[str] = parquet.read_schema(path).names
