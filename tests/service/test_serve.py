@@ -120,6 +120,9 @@ def test_remarks_about_an_upload_stay_out_of_the_log(running: Served, tmp_path: 
     with pytest.raises(urllib.error.HTTPError, match="400") as caught:
         urllib.request.urlopen(request, timeout=20)
     caught.value.close()
+    # A request's line follows its answer; the end of the process follows all lines.
+    running.process.terminate()
+    running.process.wait(20)
 
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert {line["logger"] for line in lines} <= {"croft.request", "uvicorn.error"}
