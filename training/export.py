@@ -47,9 +47,9 @@ class EncoderGraph(nn.Module):
 def export_encoder(backbone: Backbone, *, cache: Path) -> ExportedEncoder:
     """Return the backbone's image encoder as a graph, exported at most once.
 
-    The file depends on the weights, the normalisation and the exporter alone, so that all
-    bundles of a backbone carry the same encoder, by digest. A first export takes 10 to 30
-    seconds.
+    The file depends on the weights, what they are built into, the normalisation and the exporter
+    alone, so that all bundles of a backbone carry the same encoder, by digest. A first export
+    takes 10 to 30 seconds.
 
     Raises:
         BackboneError: torch cannot export it, or the graph does not give torch's embeddings.
@@ -66,7 +66,7 @@ def export_encoder(backbone: Backbone, *, cache: Path) -> ExportedEncoder:
                 "architecture faithfully: try other versions, or another backbone."
             )
 
-    key = (backbone.digest, size, repr(backbone.mean), repr(backbone.std))
+    key = (backbone.digest, backbone.architecture, size, repr(backbone.mean), repr(backbone.std))
     return make_once(cache, key=key, exporter=_exporter(), make=make)
 
 

@@ -3,6 +3,7 @@
 Axes: B batch, H height, W width, C channel, D embedding.
 """
 
+import hashlib
 import tomllib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, compose, helper, numpy_helper
 
-from models.encoder import INPUT, OUTPUT, OnnxEncoder, file_digest
+from models.encoder import INPUT, OUTPUT, OnnxEncoder
 from models.errors import ConfigError
 from models.preprocess import Interpolation, Preprocess
 from training.graph_cache import ExportedEncoder, make_once
@@ -113,7 +114,9 @@ def wrap_encoder(path: Path, spec: EncoderSpec, *, cache: Path) -> ExportedEncod
         made.write_bytes(_wrap(model, spec, path).SerializeToString(deterministic=True))
         _check(made, spec, path)
 
-    key = (file_digest(path), repr(asdict(spec)))
+    # Of the model, not of the file: its weights may lie in files beside it.
+    content = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+    key = (content, repr(asdict(spec)))
     return make_once(cache, key=key, exporter=exporter, make=make)
 
 

@@ -62,6 +62,8 @@ class Backbone:
     """The tag or file of its weights, or ``random``."""
     digest: str
     """``sha256:...`` of the weights: names and bytes."""
+    architecture: str
+    """What the weights are built into, as JSON: heads and activations have no weights."""
     licence: str
     """Of the weights, where known."""
     source: str
@@ -139,6 +141,7 @@ def load_backbone(name: str, pretrained: str | None = None, *, seed: int = 0) ->
         name=Path(name).stem if name.endswith(".json") else name,
         pretrained=weights.name,
         digest=weights_digest(model),
+        architecture=json.dumps(_arguments(config, weights), sort_keys=True),
         licence=weights.licence,
         source=weights.source,
         preprocess=_preprocess(name, settings),
@@ -206,16 +209,8 @@ def _weights(name: str, pretrained: str | None, toybox: Path) -> Weights:
 
 
 def _build(name: str, config: Mapping[str, Any], weights: Weights, *, seed: int) -> nn.Module:
-    """Build the model as open_clip does, without ever asking the network for a part of it."""
-    arguments = copy.deepcopy(dict(config))
-    text, vision = arguments["text_cfg"], arguments["vision_cfg"]
-    if "hf_model_name" in text:
-        text["hf_model_pretrained"] = False
-    if "timm_model_name" in vision:
-        vision["timm_model_pretrained"] = False
-    if weights.settings.get("quick_gelu"):
-        arguments["quick_gelu"] = True
-    custom = arguments.pop("custom_text", False) or "hf_model_name" in text
+    arguments = _arguments(config, weights)
+    custom = arguments.pop("custom_text", False) or "hf_model_name" in arguments["text_cfg"]
     kind = open_clip.CLIP
     if custom:
         kind = open_clip.CoCa if "multimodal_cfg" in arguments else open_clip.CustomTextCLIP
@@ -228,6 +223,19 @@ def _build(name: str, config: Mapping[str, Any], weights: Weights, *, seed: int)
     if weights.path is not None:
         _load(model, weights.path, name)
     return model.float().eval().requires_grad_(False)
+
+
+def _arguments(config: Mapping[str, Any], weights: Weights) -> dict[str, Any]:
+    """Return what open_clip builds a model by, never asking the network for a part of it."""
+    arguments = copy.deepcopy(dict(config))
+    text, vision = arguments["text_cfg"], arguments["vision_cfg"]
+    if "hf_model_name" in text:
+        text["hf_model_pretrained"] = False
+    if "timm_model_name" in vision:
+        vision["timm_model_pretrained"] = False
+    if weights.settings.get("quick_gelu"):
+        arguments["quick_gelu"] = True
+    return arguments
 
 
 def _load(model: nn.Module, path: Path, name: str) -> None:

@@ -102,6 +102,18 @@ def test_other_normalisation_is_another_graph(tiny: Backbone, tmp_path: Path) ->
     assert parity_error(replace(small, mean=(0.5, 0.5, 0.5)), other.path) <= TOLERANCE
 
 
+@pytest.mark.slow
+def test_the_same_weights_in_another_architecture_are_another_graph(tmp_path: Path) -> None:
+    """Two heads instead of four have the same weights, and give other embeddings."""
+    four = tiny_backbone(tmp_path, vision_cfg=VISION | {"head_width": 8})
+    two = tiny_backbone(tmp_path)
+    assert four.digest == two.digest
+
+    export_encoder(four, cache=tmp_path)
+
+    assert parity_error(two, export_encoder(two, cache=tmp_path).path) <= TOLERANCE
+
+
 def test_the_exporter_is_recorded(exported: ExportedEncoder) -> None:
     """Packages, versions and operator set are part of a bundle's provenance."""
     assert exported.exporter.startswith(f"torch {torch.__version__}, onnx ")

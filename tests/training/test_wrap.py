@@ -120,6 +120,20 @@ def test_names_of_the_foreign_graph_may_be_ours(tmp_path: Path) -> None:
     assert encoder.embed(random_pixels(2, 8)).shape == (2, 5)
 
 
+def test_weights_beside_the_graph_are_part_of_it(tmp_path: Path) -> None:
+    """The graph's file stays the same when those weights change; what is cached does not."""
+    path = write_graph(tmp_path)
+    model = onnx.load(path)
+    onnx.save(model, path, save_as_external_data=True, location="weights", size_threshold=100)
+    first = wrap_encoder(path, SPEC, cache=tmp_path)
+    weights = tmp_path / "weights"
+    weights.write_bytes(np.ones_like(np.frombuffer(weights.read_bytes(), np.float32)).tobytes())
+
+    other = wrap_encoder(path, SPEC, cache=tmp_path)
+
+    assert other.digest != first.digest
+
+
 def test_a_graph_for_one_image_at_a_time_stays_one(tmp_path: Path) -> None:
     """On the CPU images run alone anyway; the graph does not promise more than it can."""
     path = write_graph(tmp_path, shape=(1, 3, 8, 8))
