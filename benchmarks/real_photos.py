@@ -112,7 +112,7 @@ def main() -> None:
     material = Material(
         dataset=dataset,
         dual=open_encoder(request, dataset.classes, cache=args.cache),
-        unknown={name: load_unknown(name, path) for name, path in args.unknown.items()},
+        unknown={name: load_unknown(name, path)[0] for name, path in args.unknown.items()},
         cache=args.cache,
     )
     config = SplitConfig(shots=args.shots, domains=args.domains)

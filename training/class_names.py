@@ -78,7 +78,7 @@ def resolve_classes(present: Collection[str], *, path: Path | None) -> tuple[Cla
         raise DataError(
             f"{path} and the data must name the same classes. In the data only: "
             f"{listed(unnamed)}. In the file only (no usable image): {listed(without_images)}. "
-            "Add the missing [[class]] tables or images, or select classes by name."
+            "Add the missing [[class]] tables or images."
         )
     return specs
 

@@ -1,7 +1,7 @@
 """DATA -> a checked data set: every image was read, hashed and decoded before training begins."""
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from models.decode import decode
 from models.embed import usable_cores
 from models.errors import DataError, ImageError
-from training.class_names import ClassSpec, listed, resolve_classes
+from training.class_names import ClassSpec, read_classes, resolve_classes
 from training.data_report import Conflict, DataReport, Unreadable, count_images
 from training.image_folders import list_folders
 from training.listing import Entry, Listing
@@ -72,7 +72,6 @@ def load_dataset(
     source: Path,
     *,
     classes_file: Path | None = None,
-    only: Collection[str] | None = None,
     on_progress: Progress | None = None,
 ) -> tuple[Dataset, DataReport]:
     """Read class folders, domain/class folders or a manifest, and check every image.
@@ -82,31 +81,30 @@ def load_dataset(
     Args:
         source: a folder, or a ``.csv`` or ``.parquet`` manifest.
         classes_file: a ``classes.toml`` that fixes order, display names and prompts.
-        only: keep these classes alone; by default all.
         on_progress: called after each image.
 
     Raises:
         DataError: the source cannot be understood or holds no usable image.
         ConfigError: the file of classes is wrong.
     """
+    if classes_file is not None:
+        read_classes(classes_file)  # here, before every image is read
     listing = _list(source)
-    entries = _choose(listing.entries, only)
-    readable, unreadable = _check(entries, on_progress)
+    readable, unreadable = check_files(listing.entries, on_progress)
     items, conflicts = _without_conflicts(readable)
     if not items:
         why = f"; the first: {unreadable[0].path}: {unreadable[0].reason}" if unreadable else ""
-        raise DataError(f"{source}: none of {len(entries)} images can be used{why}.")
+        raise DataError(f"{source}: none of {len(listing.entries)} images can be used{why}.")
     classes = resolve_classes({item.label for item in items}, path=classes_file)
     names = [spec.name for spec in classes]
-    lost = {entry.label for entry in entries} - set(names)
+    lost = {entry.label for entry in listing.entries} - set(names)
     report = DataReport(
         root=listing.root,
         counts=count_images(names, [(item.label, item.domain) for item in items]),
-        empty=tuple(sorted({*listing.empty, *lost} if only is None else lost)),
+        empty=tuple(sorted({*listing.empty, *lost})),
         unreadable=unreadable,
         duplicates=_duplicates(items),
         conflicts=conflicts,
-        not_chosen=len(listing.entries) - len(entries),
         ignored=dict(sorted(listing.ignored.items())),
         notes=listing.notes,
     )
@@ -126,20 +124,8 @@ def _list(source: Path) -> Listing:
     )
 
 
-def _choose(entries: Sequence[Entry], only: Collection[str] | None) -> Sequence[Entry]:
-    if only is None:
-        return entries
-    present = {entry.label for entry in entries}
-    if missing := sorted(set(only) - present):
-        raise DataError(
-            f"No image of the classes asked for: {listed(missing)}. "
-            f"The data has: {listed(sorted(present), limit=50)}."
-        )
-    return [entry for entry in entries if entry.label in set(only)]
-
-
-def _check(
-    entries: Sequence[Entry], on_progress: Progress | None
+def check_files(
+    entries: Sequence[Entry], on_progress: Progress | None = None
 ) -> tuple[list[Item], tuple[Unreadable, ...]]:
     """Read, hash and decode every file, on all cores (Pillow releases the interpreter's lock)."""
     items: list[Item] = []

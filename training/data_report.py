@@ -49,8 +49,6 @@ class DataReport:
     """Sets of identical files with one label; each set stays in one part of the split."""
     conflicts: tuple[Conflict, ...]
     """Identical files with different labels; left out."""
-    not_chosen: int
-    """Images of classes that were not asked for."""
     ignored: Mapping[str, int]
     """Files that are no images, by extension."""
     notes: tuple[str, ...]
@@ -121,8 +119,6 @@ class DataReport:
         if self.duplicates:
             sets = [" = ".join(map(self._short, same)) for same in self.duplicates]
             lines += [f"Identical files, kept together: {len(sets)}", *_indented(sets)]
-        if self.not_chosen:
-            lines.append(f"Images of classes not asked for: {self.not_chosen:,}")
         if self.ignored:
             kinds = ", ".join(f"{count} {kind}" for kind, count in self.ignored.items())
             lines.append(f"Files passed over, no images: {kinds}")

@@ -19,7 +19,6 @@ from models.head import Head
 from models.scores import SCORES
 from training.assemble import Draft, write
 from training.calibrate import calibrate, expectation, images_needed, rank_of, too_few
-from training.class_names import overlapping_names
 from training.data import Dataset, Item, load_dataset
 from training.data_report import DataReport
 from training.encoders import DualEncoder, EncoderRequest, open_encoder
@@ -28,7 +27,7 @@ from training.progress import bar, say, say_all
 from training.recipe import TrainConfig
 from training.split import Splits, split
 from training.tune import Tuned, tune
-from training.unknown import load_unknown
+from training.unknown import load_unknown, overlap_notes
 from training.views import Views
 
 
@@ -131,14 +130,12 @@ def _check_promise(config: TrainConfig, splits: Splits) -> None:
 
 
 def _read_unknown(request: TrainRequest, dataset: Dataset) -> dict[str, Sequence[Item]]:
-    """Load the unknown sets, and say where a name is among the known classes too."""
+    """Load the unknown sets; say what is left out, and which classes seem to be known ones."""
     sets: dict[str, Sequence[Item]] = {}
     known = [spec.name for spec in dataset.classes]
     for name, path in request.unknown.items():
-        sets[name] = load_unknown(name, path)
-        overlap = overlapping_names(known, sorted({item.label for item in sets[name]}))
-        if overlap:
-            say(f"  WARNING: `{name}` has classes that are known: {overlap}. Leave them out.")
+        sets[name], notes = load_unknown(name, path)
+        say_all([*notes, *overlap_notes(name, {i.label for i in sets[name]}, known)])
     return sets
 
 

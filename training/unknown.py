@@ -1,14 +1,15 @@
 """Images of things that should be refused: what exactly they show need not be known."""
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
-from models.decode import decode
-from models.errors import ConfigError, DataError, ImageError
-from training.data import Item, load_dataset
+from models.errors import ConfigError, DataError
+from training.class_names import listed, overlapping_names
+from training.data import Item, check_files, load_dataset
+from training.data_report import Unreadable
 from training.image_folders import SUFFIXES
+from training.listing import Entry
 
 OTHER: Final = "other classes"
 """The set of those images of a data set whose class the bundle does not know."""
@@ -19,6 +20,7 @@ def named_folders(pairs: Sequence[str]) -> dict[str, Path]:
 
     Raises:
         ConfigError: another form, or a name that is given twice or reserved.
+        DataError: nothing is there.
     """
     named: dict[str, Path] = {}
     for pair in pairs:
@@ -28,27 +30,49 @@ def named_folders(pairs: Sequence[str]) -> dict[str, Path]:
                 f"--unknown takes NAME=DIR, each name once and none of them `{OTHER}`; "
                 f"got {pair!r}."
             )
+        if not Path(path).exists():
+            raise DataError(f"--unknown {pair}: {path}: no such file or folder.")
         named[name] = Path(path)
     return named
 
 
-def load_unknown(name: str, source: Path) -> tuple[Item, ...]:
+def load_unknown(name: str, source: Path) -> tuple[tuple[Item, ...], list[str]]:
     """Read a folder of images, or anything that ``load_dataset`` reads.
 
     Args:
         name: the label of images that lie in no class folder.
         source: the folder or manifest.
 
+    Returns:
+        items: the usable images.
+        notes: what was left out, for people.
+
     Raises:
         DataError: nothing usable there.
     """
     flat = sorted(_images(source)) if source.is_dir() else []
     if not flat:
-        return load_dataset(source)[0].items
-    items = tuple(item for item in (_item(path, name) for path in flat) if item is not None)
+        dataset, report = load_dataset(source)
+        return dataset.items, _left_out(name, report.unreadable)
+    items, unreadable = check_files([Entry(path=path, label=name) for path in flat])
     if not items:
-        raise DataError(f"{source}: none of {len(flat)} images can be decoded.")
-    return items
+        raise DataError(
+            f"{source}: none of {len(flat)} images can be decoded; the first: "
+            f"{unreadable[0].path.name}: {unreadable[0].reason}"
+        )
+    return tuple(items), _left_out(name, unreadable)
+
+
+def overlap_notes(name: str, labels: Collection[str], known: Sequence[str]) -> list[str]:
+    """Say which classes of an unknown set seem to be known: accepting them counts as a miss."""
+    pairs = overlapping_names(known, sorted(labels))
+    if not pairs:
+        return []
+    names = [one if one == other else f"{other} ({one})" for one, other in pairs]
+    return [
+        f"Careful: the unknown set `{name}` has classes named like known ones: {listed(names)}. If "
+        "they show the same, accepting them is right and counts as a miss: leave them out."
+    ]
 
 
 def _images(folder: Path) -> list[Path]:
@@ -59,11 +83,11 @@ def _images(folder: Path) -> list[Path]:
     ]
 
 
-def _item(path: Path, label: str) -> Item | None:
-    data = path.read_bytes()
-    try:
-        decode(data, draft=256)
-    except ImageError:
-        return None
-    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-    return Item(path=path, label=label, domain=None, split=None, group=None, digest=digest)
+def _left_out(name: str, unreadable: Sequence[Unreadable]) -> list[str]:
+    if not unreadable:
+        return []
+    first = unreadable[0]
+    return [
+        f"Left out of the unknown set `{name}`, not decodable: {len(unreadable)}; the first: "
+        f"{first.path.name}: {first.reason}"
+    ]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, features
 
-from models.errors import DataError
+from models.errors import ConfigError, DataError
 from tests.helpers import make_folders, make_image
 from training.data import load_dataset
 
@@ -132,18 +132,6 @@ def test_identical_files_with_two_labels_are_left_out(tmp_path: Path) -> None:
     assert "  cat/000.jpg (cat) = dog/copy.jpg (dog)" in report.lines()
 
 
-def test_only_the_classes_asked_for_are_loaded(tmp_path: Path) -> None:
-    """The others are counted; a name the data lacks is refused."""
-    make_folders(tmp_path, {"cat": 1, "dog": 1, "robot": 3})
-
-    dataset, report = load_dataset(tmp_path, only=["cat", "dog"])
-
-    assert [spec.name for spec in dataset.classes] == ["cat", "dog"]
-    assert report.not_chosen == 3
-    with pytest.raises(DataError, match=r"asked for: bird\. The data has: cat, dog, robot"):
-        load_dataset(tmp_path, only=["cat", "bird"])
-
-
 def test_a_class_that_lost_all_images_is_reported(tmp_path: Path) -> None:
     """It is no class of the data set any more, and that is said."""
     make_folders(tmp_path, {"cat": 1, "dog": 1})
@@ -216,3 +204,18 @@ def test_a_source_without_a_usable_image_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=r"none of 1 images can be used; the first: .*0 bytes"):
         load_dataset(tmp_path)
+
+
+def test_a_broken_file_of_classes_is_found_before_any_image_is_read(tmp_path: Path) -> None:
+    """Reading thousands of images first would be an hour too late."""
+    calls: list[int] = []
+    classes = tmp_path / "classes.toml"
+    classes.write_text("[[class")
+
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load_dataset(
+            make_folders(tmp_path / "data", {"cat": 1}),
+            classes_file=classes,
+            on_progress=lambda done, _: calls.append(done),
+        )
+    assert calls == []

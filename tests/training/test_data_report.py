@@ -14,7 +14,6 @@ def _report(counts: dict[str, dict[str, int]]) -> DataReport:
         unreadable=(),
         duplicates=(),
         conflicts=(),
-        not_chosen=0,
         ignored={},
         notes=(),
     )

@@ -156,4 +156,4 @@ def test_known_classes_among_the_unknown_are_pointed_out(
 
     train(replace(request_, unknown={"mixed": unknown}))
 
-    assert "has classes that are known" in capsys.readouterr().out
+    assert "has classes named like known ones: Reds (red)" in capsys.readouterr().out

@@ -2,20 +2,20 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from models.bundle import Bundle
 from models.errors import ConfigError, DataError
 from training.class_names import listed
-from training.data import Dataset, load_dataset
+from training.data import Dataset, Item, load_dataset
 from training.evaluate import CALIBRATED_DOMAINS, Sets, evaluate, write_rows
 from training.progress import bar
 from training.report import write_report
 from training.summary import summarize
 from training.table import lines_of
-from training.unknown import OTHER, load_unknown, named_folders
+from training.unknown import OTHER, load_unknown, named_folders, overlap_notes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=DIR",
-        help="class folders of things that should be refused; may be given again",
+        help="images of things that should be refused; may be given several times",
     )
     parser.add_argument(
         "--shifted",
@@ -45,15 +45,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="write report, figures and answers")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep embeddings here")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON alone")
+    parser.add_argument(
+        "--json", action="store_true", help="print the figures as JSON alone (notes go to stderr)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the figures, and write the report if asked to."""
     bundle = Bundle.load(args.bundle)
+    unknown_folders = named_folders(args.unknown)  # before every image is read
     dataset, data_report = load_dataset(args.data)
-    sets = _sets(bundle, dataset, args)
-    notes = [*data_report.lines(), *_notes(bundle, sets)]
+    unknown, left_out = _load_all(unknown_folders)
+    sets = _sets(bundle, dataset, unknown, args)
+    notes = [*data_report.lines(), *left_out, *_notes(bundle, dataset, sets)]
+    if args.json:
+        print(*notes, sep="\n", file=sys.stderr)
     with bar("images", "image") as on_progress:
         evaluation = evaluate(bundle, sets, cache=args.cache, on_progress=on_progress)
     figures = summarize(evaluation)
@@ -67,7 +73,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _sets(bundle: Bundle, dataset: Dataset, args: argparse.Namespace) -> Sets:
+def _load_all(folders: Mapping[str, Path]) -> tuple[dict[str, Sequence[Item]], list[str]]:
+    loaded = {name: load_unknown(name, path) for name, path in folders.items()}
+    notes = [note for _, notes in loaded.values() for note in notes]
+    return {name: items for name, (items, _) in loaded.items()}, notes
+
+
+def _sets(
+    bundle: Bundle,
+    dataset: Dataset,
+    unknown: dict[str, Sequence[Item]],
+    args: argparse.Namespace,
+) -> Sets:
     labels = set(bundle.manifest.labels)
     shifted_domains = _shifted_domains(bundle, dataset, args.shifted)
     known = [item for item in dataset.items if item.label in labels]
@@ -78,7 +95,6 @@ def _sets(bundle: Bundle, dataset: Dataset, args: argparse.Namespace) -> Sets:
             f"{listed(bundle.manifest.labels)}; the data has "
             f"{listed([spec.name for spec in dataset.classes])}. Rename the folders."
         )
-    unknown = {name: load_unknown(name, path) for name, path in named_folders(args.unknown).items()}
     return Sets(
         known=[item for item in known if item.domain not in shifted_domains],
         shifted=[item for item in known if item.domain in shifted_domains],
@@ -98,20 +114,22 @@ def _shifted_domains(bundle: Bundle, dataset: Dataset, given: Sequence[str]) -> 
     return set(dataset.domains) - {str(domain) for domain in calibrated}
 
 
-def _notes(bundle: Bundle, sets: Sets) -> list[str]:
-    """Say what a person may not expect of the sets: unknown classes, and known ones in disguise."""
-    unknown: Mapping[str, Sequence[Any]] = sets.unknown
-    labels = {name: {item.label for item in items} for name, items in unknown.items()}
+def _notes(bundle: Bundle, dataset: Dataset, sets: Sets) -> list[str]:
+    """Say what a person may not expect of the data, and of the unknown sets."""
     notes = []
+    facts = bundle.manifest.dataset
+    if dataset.digest in (facts.get("digest"), facts.get("calibration_digest")):
+        notes.append(
+            "WARNING: the bundle was trained or calibrated on this very data. Its figures look "
+            "better than those of new images; the bundle's own report has figures of images that "
+            "were set aside."
+        )
+    labels = {name: {item.label for item in items} for name, items in sets.unknown.items()}
     if OTHER in labels:
         notes.append(
             "Judged as unknown, because the bundle does not know these classes: "
             f"{', '.join(sorted(labels[OTHER]))}."
         )
     for name, found in labels.items():
-        if overlap := sorted(found & set(bundle.manifest.labels)):
-            notes.append(
-                f"Careful: the unknown set `{name}` has folders named like known classes: "
-                f"{', '.join(overlap)}. If they show them, accepting them is right."
-            )
+        notes += overlap_notes(name, found, bundle.manifest.labels)
     return notes

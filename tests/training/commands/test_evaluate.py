@@ -8,6 +8,7 @@ import pytest
 from croft.cli import main
 from tests.bundles import colour_image, tiny_bundle
 from tests.training.evaluations import write_colours, write_unknown
+from training.data import load_dataset
 
 CALIBRATED = {"calibrated_domains": ["photo"]}
 
@@ -104,7 +105,24 @@ def test_known_names_among_the_unknown_are_reported(
     )
 
     out = capsys.readouterr().out
-    assert "`same` has folders named like known classes: blue, green, red" in out
+    assert "`same` has classes named like known ones: red, green, blue. If" in out
+
+
+@pytest.mark.parametrize("field", ["digest", "calibration_digest"])
+def test_the_data_of_the_bundle_itself_is_pointed_out(
+    colours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], field: str
+) -> None:
+    """Also beside JSON; figures of other data carry no such warning."""
+    warning = "WARNING: the bundle was trained or calibrated on this very data"
+    own = load_dataset(colours / "data")[0].digest
+    bundle = tiny_bundle(tmp_path / "bundle", dataset={field: own})
+
+    assert main(["evaluate", str(bundle), str(colours / "data")]) == 0
+    assert warning in capsys.readouterr().out
+    assert main(["evaluate", str(bundle), str(colours / "data"), "--json"]) == 0
+    assert warning in capsys.readouterr().err
+    assert main(["evaluate", str(colours / "bundle"), str(colours / "data")]) == 0
+    assert warning not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
