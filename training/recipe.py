@@ -9,7 +9,8 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Final
+from types import UnionType
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from models.errors import ConfigError
 from models.scores import SCORES
@@ -41,9 +42,12 @@ class TrainConfig:
     """Of splits, views and tuning."""
 
     def __post_init__(self) -> None:
-        """Refuse a score that does not exist."""
+        """Refuse a score that does not exist, and counts below zero."""
         if self.score not in SCORES:
             raise ConfigError(f"`score` must be one of {', '.join(SCORES)}, got {self.score!r}.")
+        for name in ("golden_images", "seed"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"`{name}` must be at least 0, got {getattr(self, name)}.")
 
 
 _PARTS: Final[dict[str, type]] = {
@@ -82,18 +86,17 @@ def _build(kind: type, settings: Mapping[str, Any], *, where: str) -> Any:
     for name in settings:
         if name not in allowed:
             raise ConfigError(f"{where}: no setting `{name}`; there are {', '.join(allowed)}.")
+    types = get_type_hints(kind)
     values = {
         name: _build(_PARTS[name], _table(value, where, name), where=f"{where} [{name}]")
         if name in _PARTS and kind is TrainConfig
-        else _plain(value)
+        else _plain(value, types[name], where=f"{where}: `{name}`")
         for name, value in settings.items()
     }
     try:
         return kind(**values)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
-    except TypeError as error:
-        raise ConfigError(f"{where}: a value has the wrong type: {error}.") from error
 
 
 def _table(value: object, where: str, name: str) -> Mapping[str, Any]:
@@ -102,6 +105,29 @@ def _table(value: object, where: str, name: str) -> Mapping[str, Any]:
     return value
 
 
-def _plain(value: Any) -> Any:
-    """TOML's lists are tuples in a frozen config."""
-    return tuple(value) if isinstance(value, list) else value
+def _plain(value: Any, wanted: Any, *, where: str) -> Any:
+    """TOML's lists are tuples in a frozen config; a whole number is a fraction too."""
+    given = tuple(value) if isinstance(value, list) else value
+    if not _is_a(given, wanted):
+        kind = wanted.__name__ if isinstance(wanted, type) else str(wanted)
+        raise ConfigError(f"{where} has the wrong type: it must be {kind}, got {value!r}.")
+    return given
+
+
+def _is_a(value: Any, wanted: Any) -> bool:
+    """Tell whether a value is of an annotated type, as far as settings need types."""
+    origin, parts = get_origin(wanted), get_args(wanted)
+    if origin is Literal:
+        return isinstance(value, str)  # which strings is the config's own check
+    if origin is UnionType:
+        return any(_is_a(value, part) for part in parts)
+    if origin is tuple:
+        items = parts[:1] * len(value) if parts[-1] is ... and isinstance(value, tuple) else parts
+        return (
+            isinstance(value, tuple)
+            and len(value) == len(items)
+            and all(_is_a(v, part) for v, part in zip(value, items, strict=True))
+        )
+    if wanted is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is wanted

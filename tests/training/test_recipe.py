@@ -41,7 +41,14 @@ def test_every_part_is_set_and_the_rest_keeps_its_default(tmp_path: Path) -> Non
         ("[tune]\nepochs = 0", r"\[tune\]: `epochs` must be > 0, got 0"),
         ("tune = 3", "`tune` must be a table, got 3"),
         ('score = "magic"', "`score` must be one of energy, msp, max_logit, got 'magic'"),
-        ('[split]\nshots = "many"', r"\[split\]: a value has the wrong type"),
+        ('[split]\nshots = "many"', r"\[split\]: `shots` has the wrong type: it must be int"),
+        ("[tune]\nepochs = 2.5", r"\[tune\]: `epochs` has the wrong type: it must be int, got 2.5"),
+        ("[views]\nflip = 1", r"`flip` has the wrong type: it must be bool, got 1"),
+        ("[views]\nscale = [0.5]", r"`scale` has the wrong type: it must be tuple\[float, float\]"),
+        ('[split]\ndomains = "photo"', r"`domains` has the wrong type: it must be tuple"),
+        ("[tune]\ntuning = 3", r"`tuning` has the wrong type"),
+        ("seed = -1", "`seed` must be at least 0, got -1"),
+        ("golden_images = -1", "`golden_images` must be at least 0, got -1"),
         ("[[[", "not a recipe that can be read"),
     ],
 )
@@ -61,3 +68,10 @@ def test_a_resolved_recipe_is_json() -> None:
 def test_the_shipped_recipe_loads() -> None:
     """And it tunes what the demo says."""
     assert load_recipe(RECIPES / "toybox.toml").tune.tuning == "prompt+adapter"
+
+
+def test_a_whole_number_is_a_fraction_and_an_optional_may_be_given(tmp_path: Path) -> None:
+    """``lambda_2 = 0`` switches the term off, whatever TOML calls the type."""
+    config = load_recipe(recipe(tmp_path, "[tune]\nlambda_2 = 0\ncontext_length = 4\n"))
+
+    assert (config.tune.lambda_2, config.tune.context_length) == (0, 4)
