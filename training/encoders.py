@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ConfigError
-from models.nn.backbone import load_backbone
+from models.nn.backbone import find_backbone, load_backbone
 from models.preprocess import Preprocess
 from training.class_names import ClassSpec, listed
 from training.export import export_encoder
@@ -54,6 +54,8 @@ class EncoderRequest:
                 "`--encoder`, `--encoder-spec` and `--text-features` belong together: give all "
                 "three, or none for an open_clip backbone."
             )
+        if self.encoder and self.pretrained:
+            raise ConfigError("`--pretrained` is for `--backbone`; an `--encoder` has its weights.")
         if self.aliases and not self.encoder:
             raise ConfigError("`--aliases` are for `--text-features`: give the three files too.")
 
@@ -80,6 +82,24 @@ class DualEncoder:
     """What a person should know about this encoder; grows while it is used."""
 
 
+def check_encoder(request: EncoderRequest) -> None:
+    """Find what is asked for, before anything slow: names, files, and weights that are fetched.
+
+    Raises:
+        BackboneError: architecture or weights cannot be had.
+        ConfigError: a file of a foreign encoder cannot be read.
+    """
+    if request.encoder and request.spec and request.text_features:
+        if not request.encoder.is_file():
+            raise ConfigError(f"--encoder {request.encoder}: no such file.")
+        EncoderSpec.read(request.spec)
+        TextTable.load(request.text_features)
+        if request.aliases:
+            load_aliases(request.aliases)
+    else:
+        find_backbone(request.backbone, _pretrained(request))
+
+
 def open_encoder(
     request: EncoderRequest, classes: Sequence[ClassSpec], *, cache: Path
 ) -> DualEncoder:
@@ -102,8 +122,7 @@ def open_encoder(
 
 
 def _backbone(request: EncoderRequest, classes: Sequence[ClassSpec], cache: Path) -> DualEncoder:
-    pretrained = request.pretrained or DEFAULT_PRETRAINED.get(request.backbone)
-    backbone = load_backbone(request.backbone, pretrained)
+    backbone = load_backbone(request.backbone, _pretrained(request))
 
     def text(_: NDArray[np.float32], __: NDArray[np.int64]) -> TextSource:
         return TextSource.of(
@@ -121,6 +140,10 @@ def _backbone(request: EncoderRequest, classes: Sequence[ClassSpec], cache: Path
         preprocess=backbone.preprocess,
         text=text,
     )
+
+
+def _pretrained(request: EncoderRequest) -> str | None:
+    return request.pretrained or DEFAULT_PRETRAINED.get(request.backbone)
 
 
 def _foreign(

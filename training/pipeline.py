@@ -10,18 +10,20 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
 from models.bundle import Bundle, Calibration
 from models.embed import embed_files
 from models.encoder import OnnxEncoder
 from models.errors import ConfigError, TooFewImages
 from models.head import Head
+from models.manifest import Name
 from models.scores import SCORES
 from training.assemble import Draft, write
 from training.calibrate import calibrate, expectation, images_needed, rank_of, too_few
 from training.data import Dataset, Item, load_dataset
 from training.data_report import DataReport
-from training.encoders import DualEncoder, EncoderRequest, open_encoder
+from training.encoders import DualEncoder, EncoderRequest, check_encoder, open_encoder
 from training.evaluate import Evaluation, Sets, evaluate
 from training.progress import bar, say, say_all
 from training.recipe import TrainConfig
@@ -75,7 +77,9 @@ def train(request: TrainRequest) -> TrainResult:
     Raises:
         CroftError: whatever makes a bundle impossible or its promise void; nothing is written.
     """
+    _check_name(request.name)
     _check_tuning(request)
+    check_encoder(request.encoder)
     data = _read(request)
     dual = open_encoder(request.encoder, data.dataset.classes, cache=request.cache)
     encoder = OnnxEncoder(dual.exported.path)
@@ -112,6 +116,15 @@ def _read(request: TrainRequest) -> _Data:
     say_all(splits.lines())
     _check_promise(request.config, splits)
     return _Data(dataset, report, splits, _read_unknown(request, dataset))
+
+
+def _check_name(name: str) -> None:
+    try:
+        TypeAdapter(Name).validate_python(name)
+    except ValidationError as error:
+        raise ConfigError(
+            f"A bundle cannot be called {name!r}: {error.errors()[0]['msg']}. Give another --name."
+        ) from error
 
 
 def _check_tuning(request: TrainRequest) -> None:

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,6 @@ from models.errors import ConfigError
 from training.class_names import ClassSpec, listed, name_key
 
 Floats = NDArray[np.float32]
-
-_ARRAYS: Final = ("class_names", "features")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +33,8 @@ class TextTable:
         """
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                names_T, features_TD = (arrays[name] for name in _ARRAYS)
-        except (OSError, ValueError, KeyError) as error:
+                names_T, features_TD = arrays["class_names"], arrays["features"].astype(np.float32)
+        except (OSError, EOFError, TypeError, ValueError, KeyError, BadZipFile) as error:
             raise ConfigError(
                 f"{path}: text features are an .npz with `class_names` (T,) and `features` "
                 f"(T, D): {error}."
@@ -47,7 +45,7 @@ class TextTable:
                 f"{path}: `class_names` must be (T,) and `features` (T, D), not empty; they are "
                 f"{names_T.shape} and {shape}."
             )
-        unit_TD = _unit(features_TD.astype(np.float32))
+        unit_TD = _unit(features_TD)
         return cls({name_key(str(n)): row for n, row in zip(names_T, unit_TD, strict=True)})
 
     def find(self, names: Sequence[str]) -> Floats | None:

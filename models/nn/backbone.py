@@ -118,6 +118,17 @@ class Backbone:
         return torch.cat([_encode_short(tower, batch) for batch in batches])
 
 
+def find_backbone(name: str, pretrained: str | None = None) -> None:
+    """Make sure that ``load_backbone`` will find what it is asked for; weights may be fetched.
+
+    Raises:
+        BackboneError: unknown architecture or tag, or weights that cannot be fetched.
+    """
+    with as_file(files("models") / TOYBOX) as folder:
+        _configuration(name, folder)
+        _weights(name, pretrained, folder)
+
+
 def load_backbone(name: str, pretrained: str | None = None, *, seed: int = 0) -> Backbone:
     """Load a vision-language model, frozen and in float32.
 

@@ -10,7 +10,7 @@ from models.encoder import OnnxEncoder
 from models.errors import BackboneError, ConfigError
 from tests.training.test_pipeline import foreign_encoder
 from training.class_names import default_spec
-from training.encoders import EncoderRequest, open_encoder
+from training.encoders import EncoderRequest, check_encoder, open_encoder
 
 CLASSES = [default_spec(name) for name in ("elsewhere", "gadget", "widget")]
 TRAIN_ND = np.eye(3, 8, dtype=np.float32)
@@ -25,6 +25,21 @@ def test_half_of_a_foreign_encoder_is_refused(tmp_path: Path) -> None:
         EncoderRequest(text_features=tmp_path / "text.npz")
     with pytest.raises(ConfigError, match="`--aliases` are for `--text-features`"):
         EncoderRequest(aliases=tmp_path / "aliases.toml")
+    with pytest.raises(ConfigError, match="`--pretrained` is for `--backbone`"):
+        replace(foreign_encoder(tmp_path), pretrained="openai")
+
+
+@pytest.mark.parametrize("field", ["encoder", "spec", "text_features", "aliases"])
+def test_a_lost_file_of_a_foreign_encoder_is_found_without_opening_it(
+    tmp_path: Path, field: str
+) -> None:
+    """What is there passes the same check."""
+    request = foreign_encoder(tmp_path)
+    check_encoder(request)
+    lost = tmp_path / "lost"
+
+    with pytest.raises(ConfigError, match=str(lost)):
+        check_encoder(replace(request, **{field: lost}))
 
 
 def test_a_foreign_encoder_is_fed_as_its_spec_says(tmp_path: Path) -> None:
@@ -84,6 +99,8 @@ def test_unknown_backbones_say_what_there_is(
 
     with pytest.raises(BackboneError, match=message):
         open_encoder(request, CLASSES, cache=tmp_path)
+    with pytest.raises(BackboneError, match=message):
+        check_encoder(request)
 
 
 def test_the_toybox_brings_its_text_encoder(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from models.bundle import Bundle
 from models.decision import decide
 from models.encoder import OnnxEncoder
-from models.errors import ConfigError, TooFewImages
+from models.errors import ConfigError, CroftError, TooFewImages
 from tests.bundles import KNOWN, UNKNOWN, colour_image, tiny_graph
 from training.calibrate import CalibrateConfig
 from training.encoders import EncoderRequest
@@ -157,3 +158,20 @@ def test_known_classes_among_the_unknown_are_pointed_out(
     train(replace(request_, unknown={"mixed": unknown}))
 
     assert "has classes named like known ones: Reds (red)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "my photos"}, "cannot be called 'my photos': .*Give another --name"),
+        ({"name": ""}, "cannot be called ''"),
+        ({"encoder": EncoderRequest(backbone="ViT-B-17")}, "no architecture `ViT-B-17`"),
+        ({"encoder": EncoderRequest(backbone="toybox", pretrained="x")}, "no weights `x`"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_the_data_is_read(
+    request_: TrainRequest, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    """There is no data, and still the message is about the name or the encoder."""
+    with pytest.raises(CroftError, match=message):
+        train(replace(request_, data=tmp_path / "nowhere", **changes))

@@ -103,6 +103,14 @@ def test_files_that_are_not_what_they_should_be(tmp_path: Path) -> None:
     (tmp_path / "b.npz").write_bytes(b"noise")
     with pytest.raises(ConfigError, match=r"text features are an \.npz"):
         TextTable.load(tmp_path / "b.npz")
+    np.save(tmp_path / "array.npy", np.eye(2))
+    whole = (tmp_path / "a.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "nothing.npz").write_bytes(b"")
+    np.savez(tmp_path / "words.npz", class_names=np.array(["a"]), features=np.array([["x", "y"]]))
+    for name in ("array.npy", "cut.npz", "nothing.npz", "words.npz"):
+        with pytest.raises(ConfigError, match=rf"{name}: text features are an \.npz"):
+            TextTable.load(tmp_path / name)
     np.savez(tmp_path / "e.npz", class_names=np.array([], dtype=str), features=np.empty((0, 3)))
     with pytest.raises(ConfigError, match=r"not empty; they are \(0,\) and \(0, 3\)"):
         TextTable.load(tmp_path / "e.npz")
