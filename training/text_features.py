@@ -32,7 +32,7 @@ class TextTable:
             ConfigError: not such a file, by what is wrong with it.
         """
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 names_T, features_TD = arrays["class_names"], arrays["features"].astype(np.float32)
         except (OSError, EOFError, TypeError, ValueError, KeyError, BadZipFile) as error:
             raise ConfigError(
