@@ -38,7 +38,7 @@ class Folded:
 
 
 class Model(nn.Module):
-    """Everything that is trained, and the frozen text features where the text is not."""
+    """Everything that is tuned, and the frozen text features where the text is not."""
 
     def __init__(self, text: "TextSource", config: "TuneConfig") -> None:
         """Start at the untuned model.
@@ -54,11 +54,8 @@ class Model(nn.Module):
             ratio_text=config.ratio_text,
         ).requires_grad_("adapter" in config.tuning)
         self.prompts = _prompts(text, config) if "prompt" in config.tuning else None
-        seeded = torch.Generator().manual_seed(config.seed)
-        self.generator = Generator(
-            text.features_KD.shape[1], radius=config.shift_radius, generator=seeded
-        )
-        self._features_KD = normalize(torch.from_numpy(text.features_KD), dim=1)
+        self.raw_text_KD = torch.from_numpy(text.features_KD)
+        self._features_KD = normalize(self.raw_text_KD, dim=1)
 
     def text(self) -> Tensor:
         """Return unit text features t (K, D), before the adapter."""
@@ -95,8 +92,12 @@ class Trainer:
     def __init__(self, model: Model, config: "TuneConfig", *, steps: int) -> None:
         """Set out for ``config.epochs`` epochs of so many steps."""
         self._model, self._config = model, config
+        seeded = torch.Generator().manual_seed(config.seed)
+        self.generator = Generator(
+            len(model.adapter.image_DD), radius=config.shift_radius, generator=seeded
+        )
         rate = config.learning_rate * (_SCALE / model.scale) ** 2
-        self._generator = torch.optim.SGD(model.generator.parameters(), lr=rate, momentum=0.9)
+        self._challenger = torch.optim.SGD(self.generator.parameters(), lr=rate, momentum=0.9)
         tuned: list[torch.optim.Optimizer] = []
         if "adapter" in config.tuning:
             tuned.append(torch.optim.SGD(model.adapter.parameters(), lr=rate, momentum=0.9))
@@ -106,12 +107,12 @@ class Trainer:
         total = config.epochs * steps
         self._schedules = [
             torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
-            for optimizer in ([self._generator] if config.gen_steps else []) + tuned
+            for optimizer in ([self._challenger] if config.gen_steps else []) + tuned
         ]
 
     def epoch(self, batches: Iterator[tuple[Tensor, Tensor]]) -> Epoch:
-        """Train on the batches, and return the mean of each loss."""
-        steps = [self._step(x_BD, labels_B) for x_BD, labels_B in batches]
+        """Train on the batches of raw embeddings, and return the mean of each loss."""
+        steps = [self._step(normalize(x_BD, dim=1), labels_B) for x_BD, labels_B in batches]
         return {name: float(np.mean([step[name] for step in steps])) for name in steps[0]}
 
     def _step(self, x_BD: Tensor, labels_B: Tensor) -> Epoch:
@@ -132,14 +133,14 @@ class Trainer:
         model = self._model
         with torch.no_grad():
             u_BD, v_KD = model.adapter.image(x_BD), model.adapter.text(model.text())
-        shifted_BD = model.adapter.image(model.generator(x_BD))
+        shifted_BD = model.adapter.image(self.generator(x_BD))
         loss = objective.generator_loss(shifted_BD, u_BD, v_KD, labels_B, model.scale)
-        parameters = list(model.generator.parameters())
+        parameters = list(self.generator.parameters())
         for parameter, gradient in zip(
             parameters, torch.autograd.grad(loss, parameters), strict=True
         ):
             parameter.grad = gradient
-        self._generator.step()
+        self._challenger.step()
 
     def _losses(self, x_BD: Tensor, labels_B: Tensor) -> dict[str, Tensor]:
         """Return the weighted terms, whose sum is minimised."""
@@ -154,7 +155,7 @@ class Trainer:
         }
         if config.gen_steps > 0:
             with torch.no_grad():
-                seen.append(model.generator(x_BD))
+                seen.append(self.generator(x_BD))
             losses["shifted"] = config.lambda_1 * objective.shift_loss(
                 model.adapter.image(seen[1]), u_BD, v_KD, labels_B, model.scale
             )

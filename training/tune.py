@@ -1,4 +1,4 @@
-"""Tune the head on cached embeddings: adapters, prompts or both, under the ``croft`` objective.
+"""Tune the head on cached embeddings: adapters, prompts or both, under one of two objectives.
 
 Axes: N images, V views, B batch, K classes, D embedding.
 """
@@ -7,21 +7,22 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, Literal, Self, get_args
+from typing import Any, Final, Literal, Self, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from models.errors import ConfigError
 from models.nn.adapter import Adapter
 from models.nn.backbone import Backbone
+from training.official import Edr
+from training.official_trainer import OfficialTrainer
 from training.trainer import Epoch, Folded, Model, Trainer
 
 Tuning = Literal["adapter", "prompt", "prompt+adapter"]
-Objective = Literal["croft"]
+Objective = Literal["croft", "official"]
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
@@ -36,14 +37,17 @@ class TuneConfig:
     tuning: Tuning = "adapter"
     """``adapter`` (the paper), ``prompt`` (a learned context) or both."""
     objective: Objective = "croft"
-    """The losses: docs/method.md."""
+    """The losses, and how a step is taken: ``croft`` (the paper) or ``official`` (the authors'
+    published code, which tunes adapters only; its settings are `official_defaults`, as the ones
+    below are for ``croft``): docs/method.md."""
     epochs: int = 30
     """Passes over the images; each takes one view of every image."""
     batch_size: int = 64
     """Images a step."""
     learning_rate: float = 0.0005
     """Of the adapters and the generator: SGD with momentum 0.9 and a cosine schedule, at a logit
-    scale of 100; scaled for others, so that logits move as fast."""
+    scale of 100; scaled for others, so that logits move as fast. ``official`` takes it as it is,
+    lets one epoch warm up, and lowers it by the epoch."""
     prompt_learning_rate: float = 0.01
     """Of the context: Adam with the same schedule."""
     lambda_1: float = 1.0
@@ -53,13 +57,19 @@ class TuneConfig:
     gen_steps: int = 1
     """Steps of the generator for each of the adapters; 0 for no shifted features."""
     shift_radius: float = 0.25
-    """How far the generator may move a feature, in lengths of the feature."""
+    """How far the generator may move a feature, in lengths of the feature. Not in ``official``."""
     ratio_image: float = 0.2
     """Share of the adapter in image features."""
     ratio_text: float = 0.5
     """Share of the adapter in text features."""
     decay: float = 0.01
-    """Pull towards the untuned model."""
+    """Pull towards the untuned model; in ``official`` towards zero, of the generator too."""
+    edr: Edr = "setup2"
+    """How ``official`` scales the squared energy gradient: as the authors do for ImageNet
+    (``setup1``) or for everything else."""
+    vlcs: bool = False
+    """Whether ``official`` leaves shifted features out of the penalty, as the authors do for
+    VLCS."""
     context_words: str = "a photo of a"
     """The context that prompt tuning starts from."""
     context_length: int | None = None
@@ -71,7 +81,8 @@ class TuneConfig:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be run."""
-        for name, allowed in (("tuning", get_args(Tuning)), ("objective", get_args(Objective))):
+        choices = (("tuning", Tuning), ("objective", Objective), ("edr", Edr))
+        for name, allowed in ((name, get_args(choice)) for name, choice in choices):
             if getattr(self, name) not in allowed:
                 raise ConfigError(
                     f"`{name}` must be one of {', '.join(allowed)}, got {getattr(self, name)!r}."
@@ -93,6 +104,37 @@ class TuneConfig:
                 raise ConfigError(f"`{name}` must be in 0..1, got {getattr(self, name)}.")
         if self.context_length is not None and self.context_length < 1:
             raise ConfigError(f"`context_length` must be >= 1, got {self.context_length}.")
+        self._check_objective()
+
+    def _check_objective(self) -> None:
+        """Refuse settings that the objective would ignore, to the surprise of who made them."""
+        if self.objective == "official" and self.tuning != "adapter":
+            raise ConfigError(
+                f"`objective` is 'official', which is defined for adapters only, and `tuning` is "
+                f'{self.tuning!r}. Use `tuning = "adapter"`, or the objective "croft".'
+            )
+        if self.objective != "official" and (self.edr != "setup2" or self.vlcs):
+            raise ConfigError(
+                f"`edr` and `vlcs` belong to the objective 'official', and `objective` is "
+                f"{self.objective!r}."
+            )
+
+
+def official_defaults(**changes: Any) -> TuneConfig:
+    """Return the settings that the authors train with on PACS, with changes.
+
+    Raises:
+        ConfigError: a change that cannot be run.
+    """
+    settings: dict[str, Any] = {
+        "objective": "official",
+        "batch_size": 32,
+        "learning_rate": 0.002,
+        "lambda_1": 15.0,
+        "lambda_2": 10.0,
+        "decay": 0.1,
+    }
+    return TuneConfig(**(settings | changes))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,8 +209,9 @@ def tune(
     """Tune, and return the head of the epoch that does best on the images to select by.
 
     The untuned model competes too; of equally accurate epochs the latest is kept, and without
-    images to select by the last. The same arguments give the same head, bit for bit, on the same
-    machine.
+    images to select by the last. ``official`` keeps the last epoch whatever they say, and drops
+    what remains of an epoch's images after its last full batch, if there is a full one. The same
+    arguments give the same head, bit for bit, on the same machine.
 
     Args:
         train_NVD: embeddings of V views of each training image, (N, V, D).
@@ -195,16 +238,21 @@ def _tune(
     select: tuple[Floats, Labels] | None,
     on_epoch: Callable[[int, int], None] | None,
 ) -> Tuned:
-    training = Trainer(model, config, steps=math.ceil(len(labels_N) / config.batch_size))
+    training = _trainer(model, config, images=len(labels_N))
+    takes_last = config.objective == "official"
     rng = np.random.default_rng(config.seed)
     best = model.fold()
     history: list[Epoch] = [{"epoch": 0.0, **_judge(best, select)}]
     kept = 0
     for epoch in range(1, config.epochs + 1):
-        losses = training.epoch(_batches(train_NVD, labels_N, config.batch_size, rng))
+        losses = training.epoch(_batches(train_NVD, labels_N, config, rng))
         folded = model.fold()
         history.append({"epoch": float(epoch), **losses, **_judge(folded, select)})
-        if history[-1].get("select_accuracy", 1.0) >= history[kept].get("select_accuracy", 0.0):
+        judged, bar = (
+            history[-1].get("select_accuracy", 1.0),
+            history[kept].get("select_accuracy", 0.0),
+        )
+        if takes_last or judged >= bar:
             best, kept = folded, epoch
         if on_epoch is not None:
             on_epoch(epoch, config.epochs)
@@ -216,6 +264,12 @@ def _tune(
         epoch=kept,
         context_tokens_readable=best.readable,
     )
+
+
+def _trainer(model: Model, config: TuneConfig, *, images: int) -> Trainer | OfficialTrainer:
+    if config.objective == "official":
+        return OfficialTrainer(model, config)
+    return Trainer(model, config, steps=math.ceil(images / config.batch_size))
 
 
 @contextmanager
@@ -235,15 +289,19 @@ def _threads(model: Model) -> Iterator[None]:
 
 
 def _batches(
-    train_NVD: Floats, labels_N: Labels, size: int, rng: np.random.Generator
+    train_NVD: Floats, labels_N: Labels, config: TuneConfig, rng: np.random.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield all images in random order, each as one of its views, of unit length."""
-    count, views, _ = train_NVD.shape
+    """Yield the images in random order, each as one of its views, raw.
+
+    All of them; under ``official`` without what remains after the last full batch.
+    """
+    (count, views, _), size = train_NVD.shape, config.batch_size
     order_N, view_N = rng.permutation(count), rng.integers(views, size=(count,))
-    for start in range(0, count, size):
+    dropped = count % size if config.objective == "official" and count >= size else 0
+    for start in range(0, count - dropped, size):
         rows_B = order_N[start : start + size]
         x_BD = torch.from_numpy(train_NVD[rows_B, view_N[rows_B]])
-        yield normalize(x_BD, dim=1), torch.from_numpy(labels_N[rows_B])
+        yield x_BD, torch.from_numpy(labels_N[rows_B])
 
 
 def _judge(folded: Folded, select: tuple[Floats, Labels] | None) -> Epoch:
