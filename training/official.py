@@ -2,7 +2,7 @@
 
 Term by term as in github.com/LinLLLL/CRoFT (CoOp/trainers/CRoFT.py), in tensors of any dtype. It
 departs from the paper's formulas in ways that docs/method.md numbers as oddities; here each is
-named once, where it happens. Training.objective has the same ideas as the paper states them.
+named once, where it happens. The paper's own terms are in `training.objective`.
 
 Axes: N images, K classes, D embedding, M = N or 2 N rows that the energy is flattened at.
 """
@@ -38,7 +38,8 @@ class Features(NamedTuple):
 
 def normalise(rows_ND: Tensor) -> Tensor:
     """Return rows (N, D) divided by their length plus 1e-6: a little shorter than one."""
-    return rows_ND / (rows_ND.norm(dim=-1, keepdim=True) + _EPSILON)
+    length_N1: Tensor = rows_ND.norm(dim=-1, keepdim=True)
+    return rows_ND / (length_N1 + _EPSILON)
 
 
 def features(adapter: Adapter, x_ND: Tensor, t_KD: Tensor) -> Features:
@@ -52,7 +53,7 @@ def features(adapter: Adapter, x_ND: Tensor, t_KD: Tensor) -> Features:
 
 
 def logits(u_ND: Tensor, v_KD: Tensor, logit_scale: float) -> Tensor:
-    """Return logits (N, K) of features that are scaled already, if they are to be."""
+    """Return logits (N, K): the products of features as they are, times the scale."""
     return logit_scale * u_ND @ v_KD.T
 
 

@@ -194,7 +194,7 @@ def test_prompt_tuning_without_a_text_encoder_is_refused_by_name(tuning: Any) ->
     ("changes", "message"),
     [
         ({"tuning": "both"}, "`tuning` must be one of adapter, prompt, .* got 'both'"),
-        ({"objective": "magic"}, "`objective` must be one of croft, got 'magic'"),
+        ({"objective": "magic"}, "`objective` must be one of croft, official, got 'magic'"),
         ({"epochs": 0}, "`epochs` must be > 0, got 0"),
         ({"learning_rate": float("nan")}, "`learning_rate` must be > 0, got nan"),
         ({"lambda_2": -1.0}, "`lambda_2` must be >= 0, got -1"),
