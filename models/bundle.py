@@ -7,8 +7,8 @@ import importlib.metadata
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +24,8 @@ from models.encoder import file_digest
 from models.errors import BundleCorrupt, BundleMissing, ConfigError
 from models.head import Head
 from models.manifest import FORMAT, FileInfo, Manifest, parse_manifest
+from models.outputs import Score, Tensors
+from models.scores import SCORES, part_of, restore_score
 from models.threshold import Threshold
 
 MANIFEST: Final = "bundle.json"
@@ -35,7 +37,8 @@ MAX_MANIFEST_BYTES: Final = 8 * 2**20
 MAX_TENSOR_BYTES: Final = 2 * 2**30
 MAX_ENCODER_BYTES: Final = 8 * 2**30
 
-Tensors = dict[str, NDArray[Any]]
+_SCORE: Final = "score."  # a fitted score's tensors in head.safetensors
+_SCORES: Final = "scores."  # scores that do not decide, in calibration.safetensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,8 @@ class Calibration:
     """Its true class's index: shape (n,)."""
     embeddings_nD: NDArray[np.float32] | None = None
     """Its raw embedding, shape (n, D), to calibrate another score; None if withheld."""
+    other_scores: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    """Scores of each image that do not decide, by name: shape (n,) each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,13 @@ class Bundle:
     threshold: Threshold
     calibration_scores_n: NDArray[np.float64]
     """Sorted, most unusual first: shape (n,)."""
+    scores: Mapping[str, Score]
+    """All that this bundle can compute, by name: those of logits, and those that were fitted."""
+
+    @property
+    def score(self) -> Score:
+        """The deciding score."""
+        return self.scores[self.manifest.score.name]
 
     @property
     def encoder_path(self) -> Path:
@@ -88,8 +100,8 @@ class Bundle:
         manifest = _read_manifest(path)
         for name, info in manifest.files.items():
             _check_file(path, name, info)
-        head = _read_head(path, manifest)
-        calibration = _read_calibration(path, manifest)
+        head, scores = _read_head(path, manifest)
+        calibration = _read_calibration(path, manifest, scores)
         descending_n = np.sort(calibration.scores_n)[::-1].copy()
         threshold = manifest.threshold.build()
         if threshold.value != descending_n[threshold.rank - 1]:
@@ -97,7 +109,7 @@ class Bundle:
                 f"{path / MANIFEST}: field `threshold.value` is {threshold.value!r}, but score "
                 f"{threshold.rank} of {CALIBRATION} is {descending_n[threshold.rank - 1]!r}."
             )
-        return cls(path, manifest, head, calibration, threshold, descending_n)
+        return cls(path, manifest, head, calibration, threshold, descending_n, scores)
 
 
 def write_bundle(
@@ -107,6 +119,7 @@ def write_bundle(
     head: Head,
     calibration: Calibration,
     files: Mapping[str, Path | bytes],
+    scores: Mapping[str, Score] | None = None,
 ) -> Path:
     """Write a bundle in one step: after a crash there is all of it or nothing.
 
@@ -118,6 +131,8 @@ def write_bundle(
         calibration: what the threshold was chosen from.
         files: further files by their path in the bundle; ``encoder.onnx`` must be one. A path is
             copied, bytes are written.
+        scores: the fitted scores by name, to be stored beside the head: at least the deciding
+            one if it is fitted.
 
     Returns:
         The directory.
@@ -133,7 +148,7 @@ def write_bundle(
     directory.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
     try:
-        _write_files(draft, _with_tensors(files, head, calibration))
+        _write_files(draft, _with_tensors(files, head, calibration, scores or {}))
         manifest = _complete(fields, draft, head)
         (draft / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
         Bundle.load(draft)
@@ -146,16 +161,23 @@ def write_bundle(
 
 
 def _with_tensors(
-    files: Mapping[str, Path | bytes], head: Head, calibration: Calibration
+    files: Mapping[str, Path | bytes],
+    head: Head,
+    calibration: Calibration,
+    scores: Mapping[str, Score],
 ) -> dict[str, Path | bytes]:
     head_tensors: Tensors = {
         "image_transform": head.image_transform_DD,
         "prototypes": head.prototypes_KD,
+    } | {
+        f"{_SCORE}{name}.{tensor}": value
+        for name, score in scores.items()
+        for tensor, value in score.tensors().items()
     }
     calibration_tensors: Tensors = {
         "scores": calibration.scores_n,
         "labels": calibration.labels_n,
-    }
+    } | {f"{_SCORES}{name}": values_n for name, values_n in calibration.other_scores.items()}
     if calibration.embeddings_nD is not None:
         calibration_tensors["embeddings"] = calibration.embeddings_nD
     return {
@@ -167,7 +189,7 @@ def _with_tensors(
 
 def _contiguous(tensors: Tensors) -> Tensors:
     """Copy into row-major order: safetensors writes the memory as it lies."""
-    return {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    return {name: np.array(tensor, order="C") for name, tensor in tensors.items()}
 
 
 def _write_files(directory: Path, files: Mapping[str, Path | bytes]) -> None:
@@ -245,42 +267,85 @@ def _check_file(root: Path, name: str, info: FileInfo) -> None:
         )
 
 
-def _read_tensors(file: Path, expected: Mapping[str, tuple[str, tuple[int, ...]]]) -> Tensors:
-    """Read a safetensors file that must hold these tensors, with these dtypes and shapes."""
+def _read_tensors(
+    file: Path,
+    expected: Mapping[str, tuple[str, tuple[int, ...]]],
+    *,
+    optional: Callable[[str], bool],
+) -> Tensors:
+    """Read a safetensors file that must hold these tensors, with these dtypes and shapes.
+
+    ``optional`` tells which further names it may hold.
+    """
     try:
         tensors: Tensors = load_tensors(file.read_bytes())
     except SafetensorError as error:
         raise BundleCorrupt(f"{file}: not a safetensors file: {error}.") from error
+    for name in tensors:
+        if name not in expected and not optional(name):
+            raise BundleCorrupt(f"{file}: tensor `{name}` is not one that a bundle holds.")
     for name, (dtype, shape) in expected.items():
         if name not in tensors:
             raise BundleCorrupt(f"{file}: tensor `{name}` is missing.")
-        found = tensors[name]
-        if found.dtype != np.dtype(dtype) or found.shape != shape:
-            raise BundleCorrupt(
-                f"{file}: tensor `{name}` must be {dtype} {shape}, is {found.dtype} {found.shape}."
-            )
+        _check_tensor(file, name, tensors[name], dtype, shape)
     return tensors
 
 
-def _read_head(path: Path, manifest: Manifest) -> Head:
-    dim, num_classes = manifest.backbone.embedding_dim, len(manifest.classes)
+def _check_tensor(
+    file: Path, name: str, found: NDArray[Any], dtype: str, shape: tuple[int, ...]
+) -> None:
+    if found.dtype != np.dtype(dtype) or found.shape != shape:
+        raise BundleCorrupt(
+            f"{file}: tensor `{name}` must be {dtype} {shape}, is {found.dtype} {found.shape}."
+        )
+    if not np.all(np.isfinite(found)):
+        raise BundleCorrupt(f"{file}: tensor `{name}` must be finite, and has NaN or infinity.")
+
+
+def _read_head(path: Path, manifest: Manifest) -> tuple[Head, dict[str, Score]]:
+    file, dim = path / HEAD, manifest.backbone.embedding_dim
     expected = {
         "image_transform": ("float32", (dim, dim)),
-        "prototypes": ("float32", (num_classes, dim)),
+        "prototypes": ("float32", (len(manifest.classes), dim)),
     }
-    tensors = _read_tensors(path / HEAD, expected)
+    tensors = _read_tensors(file, expected, optional=lambda name: name.startswith(_SCORE))
     try:
-        return Head(tensors["image_transform"], tensors["prototypes"], manifest.logit_scale)
+        head = Head(tensors["image_transform"], tensors["prototypes"], manifest.logit_scale)
+        scores = _restore_scores(part_of(tensors, "score"), dim)
     except ConfigError as error:
-        raise BundleCorrupt(f"{path / HEAD}: {error}") from error
+        raise BundleCorrupt(f"{file}: {error}") from error
+    if manifest.score.name not in scores:
+        raise BundleCorrupt(
+            f"{file}: no tensor `{_SCORE}{manifest.score.name}.*`, but {path / MANIFEST}, field "
+            f"`score.name`, says that this score decides."
+        )
+    return head, scores
 
 
-def _read_calibration(path: Path, manifest: Manifest) -> Calibration:
+def _restore_scores(tensors: Tensors, dim: int) -> dict[str, Score]:
+    """Restore the fitted scores whose tensors are there, and all of those that need none."""
+    stored = {name.partition(".")[0] for name in tensors}
+    for unknown in sorted(stored - {name for name, spec in SCORES.items() if spec.stores}):
+        raise ConfigError(f"tensor `{_SCORE}{unknown}.*`: no fitted score has this name.")
+    return {
+        name: restore_score(name, part_of(tensors, name), dim=dim)
+        for name, spec in SCORES.items()
+        if name in stored or not spec.stores
+    }
+
+
+def _read_calibration(path: Path, manifest: Manifest, scores: Mapping[str, Score]) -> Calibration:
     file, n = path / CALIBRATION, manifest.threshold.n
-    tensors = _read_tensors(file, {"scores": ("float64", (n,)), "labels": ("int64", (n,))})
-    if not np.all(np.isfinite(tensors["scores"])):
-        raise BundleCorrupt(f"{file}: tensor `scores` has NaN or infinity.")
+    expected = {"scores": ("float64", (n,)), "labels": ("int64", (n,))}
+    others = {f"{_SCORES}{name}" for name in scores if name != manifest.score.name}
+    allowed = {"embeddings", *others}
+    tensors = _read_tensors(file, expected, optional=lambda name: name in allowed)
+    for name in others & tensors.keys():
+        _check_tensor(file, name, tensors[name], "float64", (n,))
     embeddings_nD = tensors.get("embeddings")
-    if embeddings_nD is not None and embeddings_nD.shape != (n, manifest.backbone.embedding_dim):
-        raise BundleCorrupt(f"{file}: tensor `embeddings` is {embeddings_nD.shape}.")
-    return Calibration(tensors["scores"], tensors["labels"], embeddings_nD)
+    if embeddings_nD is not None:
+        shape = (n, manifest.backbone.embedding_dim)
+        _check_tensor(file, "embeddings", embeddings_nD, "float32", shape)
+    return Calibration(
+        tensors["scores"], tensors["labels"], embeddings_nD, part_of(tensors, "scores")
+    )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.bundle import Bundle
-from models.scores import SCORES, energy, softmax
+from models.scores import energy, softmax
 from models.threshold import p_values
 
 
@@ -48,8 +48,9 @@ def decide(bundle: Bundle, embedding_D: NDArray[np.float32], *, top_k: int = 5) 
         embedding_D: the encoder's raw output for the image, shape (D,).
         top_k: how many candidates to name.
     """
-    logits_1K = bundle.head.logits(embedding_D[None])
-    score = float(SCORES[bundle.manifest.score.name](logits_1K)[0])
+    outputs = bundle.head.outputs(embedding_D[None])
+    logits_1K = outputs.logits_BK
+    score = float(bundle.score(outputs)[0])
     candidates = _candidates(bundle.manifest.labels, softmax(logits_1K)[0], top_k)
     rejected = bundle.threshold.rejects(score)
     return Decision(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ConfigError
+from models.outputs import Outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +55,37 @@ class Head:
         rows = [self._logits_of_one(row_D) for row_D in embedding_BD]
         return np.stack(rows) if rows else np.empty((0, len(self.prototypes_KD)))
 
+    def outputs(self, embedding_BD: NDArray[np.float32]) -> Outputs:
+        """Return all that a score may look at, for raw embeddings (B, D), in B rows.
+
+        Its logits are those of ``logits``, bit for bit, and the other rows too do not depend on
+        the batch.
+        """
+        dim = len(self.image_transform_DD)
+        unit = [_unit(row_D.astype(np.float64)) for row_D in embedding_BD]
+        adapted = [_unit(self._transformed(row_D)) for row_D in embedding_BD]
+        return Outputs(
+            logits_BK=self.logits(embedding_BD),
+            unit_BD=np.stack(unit) if unit else np.empty((0, dim)),
+            adapted_BD=np.stack(adapted) if adapted else np.empty((0, dim)),
+            logit_scale=self.logit_scale,
+        )
+
     def _logits_of_one(self, embedding_D: NDArray[np.float32]) -> NDArray[np.float64]:
-        x_D = embedding_D.astype(np.float64)
-        u_D = np.einsum("d,de->e", x_D, self.image_transform_DD)
-        norm = np.sqrt(np.einsum("d,d->", u_D, u_D))
+        u_D = self._transformed(embedding_D)
         # The zero vector has no direction: cosine 0 with every class, the most unusual answer.
-        cosines_K = np.einsum("kd,d->k", self.prototypes_KD, u_D) / max(norm, 1e-12)
+        cosines_K = np.einsum("kd,d->k", self.prototypes_KD, u_D) / _norm(u_D)
         return np.asarray(self.logit_scale * cosines_K, dtype=np.float64)
+
+    def _transformed(self, embedding_D: NDArray[np.float32]) -> NDArray[np.float64]:
+        x_D = embedding_D.astype(np.float64)
+        return np.asarray(np.einsum("d,de->e", x_D, self.image_transform_DD))
+
+
+def _norm(x_D: NDArray[np.float64]) -> float:
+    """Return the length, or a little more than nothing to divide a zero vector by."""
+    return max(float(np.sqrt(np.einsum("d,d->", x_D, x_D))), 1e-12)
+
+
+def _unit(x_D: NDArray[np.float64]) -> NDArray[np.float64]:
+    return x_D / _norm(x_D)

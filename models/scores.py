@@ -1,54 +1,272 @@
-"""How unusual a row of logits looks. Every score is higher for more unusual.
+"""How unusual an image looks: every score by its name, behind one interface.
 
-Axes: B batch, K classes.
+Axes: B batch, K classes, C classes seen in training, D embedding, N training images, S components,
+n held-out images.
 """
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from models.errors import ConfigError
+from models.feature_scores import (
+    Fused,
+    fit_fused,
+    fit_knn,
+    fit_mahalanobis,
+    fit_neglabel,
+    fit_relative_mahalanobis,
+    restore_knn,
+    restore_mahalanobis,
+    restore_neglabel,
+    restore_relative_mahalanobis,
+)
+from models.logit_scores import (
+    energy,
+    energy_change,
+    entropy,
+    gen,
+    logsumexp,
+    max_logit,
+    mcm,
+    msp,
+    softmax,
+)
+from models.outputs import Floats, Outputs, Reference, Score, Tensors, each_row
+
+__all__ = [
+    "SCORES",
+    "Floats",
+    "LogitScore",
+    "Outputs",
+    "Reference",
+    "Score",
+    "ScoreSpec",
+    "Tensors",
+    "energy",
+    "energy_change",
+    "entropy",
+    "fit_fused",
+    "fit_score",
+    "fit_scores",
+    "gen",
+    "logsumexp",
+    "max_logit",
+    "mcm",
+    "msp",
+    "restore_score",
+    "softmax",
+]
+
+FUSED: Final = ("energy", "mahalanobis")
+"""What `fused` fuses: how well a class fits, and how near the training images are."""
 
 
-def energy(logits_BK: Floats, *, temperature: float = 1.0) -> Floats:
-    """Return the free energy ``-T * logsumexp(logits / T)``, shape (B,).
+@dataclass(frozen=True, slots=True)
+class LogitScore:
+    """A score that needs nothing but an image's own logits."""
 
-    Liu et al., Energy-based Out-of-distribution Detection, NeurIPS 2020; CRoFT detects with it
-    at T = 1 on CLIP's scaled cosines. The logits are the model's own: they carry its scale.
-    """
-    return -temperature * logsumexp(logits_BK / temperature)
+    of_one: Callable[[Outputs], Floats]
 
+    def __call__(self, outputs: Outputs) -> Floats:
+        """Return the score of each row, computed alone: shape (B,)."""
+        return each_row(outputs, lambda one: self.of_one(one)[0])
 
-def msp(logits_BK: Floats) -> Floats:
-    """Return one minus the maximum softmax probability, shape (B,). Hendrycks & Gimpel 2017."""
-    largest_B: Floats = softmax(logits_BK).max(axis=1)
-    return 1.0 - largest_B
-
-
-def max_logit(logits_BK: Floats) -> Floats:
-    """Return minus the largest logit, shape (B,). Hendrycks et al. 2022."""
-    largest_B: Floats = logits_BK.max(axis=1)
-    return -largest_B
+    def tensors(self) -> Tensors:
+        """Return nothing: there is nothing to store."""
+        return {}
 
 
-SCORES: Final[dict[str, Callable[[Floats], Floats]]] = {
-    "energy": energy,
-    "msp": msp,
-    "max_logit": max_logit,
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoreSpec:
+    """A score that can be chosen by name."""
+
+    kind: Literal["logits", "features"]
+    """Whether it looks at logits alone, or is fitted on training images."""
+    formula: str
+    """In one line, higher = more unusual."""
+    source: str
+    """Who proposed it."""
+    fit: Callable[[Reference], Score]
+    """Fit it on training images."""
+    restore: Callable[[Tensors], Score]
+    """Make it from the tensors that it returned."""
+    stores: Mapping[str, str] = field(default_factory=dict)
+    """Its tensors: dtype and axes, as in ``float32 ND``; a letter is one length, D the bundle's."""
+
+
+def _of_logits(function: Callable[[Outputs], Floats], formula: str, source: str) -> ScoreSpec:
+    score = LogitScore(function)
+    return ScoreSpec(
+        kind="logits",
+        formula=formula,
+        source=source,
+        fit=lambda _: score,
+        restore=lambda _: score,
+    )
+
+
+def _fit_fused(reference: Reference) -> Score:
+    components = {name: fit_score(name, reference) for name in FUSED}
+    held_out = reference.outputs if reference.held_out is None else reference.held_out
+    return fit_fused(components, {name: score(held_out) for name, score in components.items()})
+
+
+def _restore_fused(tensors: Tensors) -> Score:
+    components = {name: SCORES[name].restore(part_of(tensors, name)) for name in FUSED}
+    return Fused(components, tensors["mu"], tensors["sigma"])
+
+
+_GAUSSIANS: Final = {"whitening": "float32 DD", "means": "float32 CD"}
+
+SCORES: Final[dict[str, ScoreSpec]] = {
+    "energy": _of_logits(
+        lambda o: energy(o.logits_BK), "-logsumexp(logits)", "Liu et al., NeurIPS 2020"
+    ),
+    "msp": _of_logits(
+        lambda o: msp(o.logits_BK), "1 - max softmax(logits)", "Hendrycks & Gimpel, ICLR 2017"
+    ),
+    "max_logit": _of_logits(
+        lambda o: max_logit(o.logits_BK), "-max(logits)", "Hendrycks et al., ICML 2022"
+    ),
+    "mcm": _of_logits(
+        lambda o: mcm(o.logits_BK, logit_scale=o.logit_scale),
+        "1 - max softmax(cosines)",
+        "Ming et al., NeurIPS 2022",
+    ),
+    "entropy": _of_logits(
+        lambda o: entropy(o.logits_BK), "-sum p log p, p = softmax(logits)", "Shannon, 1948"
+    ),
+    "gen": _of_logits(
+        lambda o: gen(o.logits_BK),
+        "sum of (p (1 - p))^0.1 over the 100 largest p",
+        "Liu et al., CVPR 2023",
+    ),
+    "energy_change": _of_logits(
+        lambda o: energy_change(o.logits_BK),
+        "logsumexp(logits, the 2 largest set to 0) - logsumexp(logits)",
+        "after Zhu et al., NeurIPS 2025",
+    ),
+    "knn": ScoreSpec(
+        kind="features",
+        formula="distance of unit embeddings to the k-th nearest training image, k = 1",
+        source="Sun et al., ICML 2022",
+        fit=fit_knn,
+        restore=restore_knn,
+        stores={"bank": "float32 ND", "k": "int64"},
+    ),
+    "mahalanobis": ScoreSpec(
+        kind="features",
+        formula="min_c (x - mean_c) P (x - mean_c) / D, P the shared precision",
+        source="Lee et al., NeurIPS 2018",
+        fit=fit_mahalanobis,
+        restore=restore_mahalanobis,
+        stores=_GAUSSIANS,
+    ),
+    "relative_mahalanobis": ScoreSpec(
+        kind="features",
+        formula="mahalanobis - (x - mean) P_all (x - mean) / D",
+        source="Ren et al., 2021",
+        fit=fit_relative_mahalanobis,
+        restore=restore_relative_mahalanobis,
+        stores=_GAUSSIANS | {"global_whitening": "float32 DD", "global_mean": "float32 D"},
+    ),
+    "neglabel": ScoreSpec(
+        kind="features",
+        formula="logsumexp(scale * cosines to negative names) - logsumexp(logits)",
+        source="Jiang et al., ICLR 2024",
+        fit=fit_neglabel,
+        restore=restore_neglabel,
+        stores={"negatives": "float32 MD"},
+    ),
+    "fused": ScoreSpec(
+        kind="features",
+        formula="mean of (s - mu_s) / sigma_s over energy and mahalanobis",
+        source="Croft",
+        fit=_fit_fused,
+        restore=_restore_fused,
+        stores={"mu": "float64 S", "sigma": "float64 S"}
+        | {f"mahalanobis.{name}": layout for name, layout in _GAUSSIANS.items()},
+    ),
 }
-"""The scores a bundle can name, as functions of its logits."""
+"""The scores that a bundle can name, in the order in which they are listed."""
 
 
-def logsumexp(logits_BK: Floats) -> Floats:
-    """Return ``log(sum(exp(row)))`` of each row, shape (B,), without overflow."""
-    largest_B1 = logits_BK.max(axis=1, keepdims=True)
-    sums_B = np.exp(logits_BK - largest_B1).sum(axis=1)
-    return np.asarray(np.log(sums_B) + largest_B1[:, 0], dtype=np.float64)
+def fit_score(name: str, reference: Reference) -> Score:
+    """Fit a score on known training images.
+
+    Raises:
+        ConfigError: no such score, or the reference lacks what it needs.
+    """
+    return _spec(name).fit(reference)
 
 
-def softmax(logits_BK: Floats) -> Floats:
-    """Return class probabilities, shape (B, K); rows sum to one."""
-    probabilities_BK: Floats = np.exp(logits_BK - logsumexp(logits_BK)[:, None])
-    return probabilities_BK
+def fit_scores(reference: Reference) -> dict[str, Score]:
+    """Fit every score that the reference suffices for, by name."""
+    lacking = {"neglabel"} if reference.negatives_MD is None else set()
+    return {name: fit_score(name, reference) for name in SCORES if name not in lacking}
+
+
+def restore_score(
+    name: str, tensors: Mapping[str, NDArray[Any]], *, dim: int | None = None
+) -> Score:
+    """Make a score from what its ``tensors()`` returned.
+
+    Args:
+        name: a key of ``SCORES``.
+        tensors: its tensors.
+        dim: D of the bundle; None takes the tensors' own.
+
+    Raises:
+        ConfigError: no such score, or a tensor that is missing, unknown, of another dtype or
+            shape, or not finite.
+    """
+    spec = _spec(name)
+    lengths = {"S": len(FUSED)} | ({} if dim is None else {"D": dim})
+    for unknown in tensors.keys() - spec.stores.keys():
+        raise ConfigError(f"tensor `score.{name}.{unknown}` is not one that this score stores.")
+    for tensor, layout in spec.stores.items():
+        if tensor not in tensors:
+            raise ConfigError(f"tensor `score.{name}.{tensor}` is missing.")
+        _check_layout(f"score.{name}.{tensor}", tensors[tensor], layout, lengths)
+    if np.any(tensors.get("sigma", np.ones(1)) <= 0):
+        raise ConfigError(f"tensor `score.{name}.sigma` must be larger than 0.")
+    try:
+        return spec.restore(dict(tensors))
+    except ConfigError as error:
+        raise ConfigError(f"tensors `score.{name}.*`: {error}") from error
+
+
+def part_of(tensors: Mapping[str, NDArray[Any]], prefix: str) -> Tensors:
+    """Return the tensors whose name begins with ``prefix.``, without it."""
+    start = f"{prefix}."
+    return {
+        name.removeprefix(start): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(start)
+    }
+
+
+def _spec(name: str) -> ScoreSpec:
+    if name not in SCORES:
+        raise ConfigError(f"`score` must be one of {', '.join(SCORES)}, got {name!r}.")
+    return SCORES[name]
+
+
+def _check_layout(name: str, tensor: NDArray[Any], layout: str, lengths: dict[str, int]) -> None:
+    """Compare with the layout; an axis that was not met before sets its letter's length."""
+    dtype, _, axes = layout.partition(" ")
+    if tensor.dtype == np.dtype(dtype) and tensor.ndim == len(axes):
+        for axis, length in zip(axes, tensor.shape, strict=True):
+            lengths.setdefault(axis, length)
+    wanted = tuple(lengths.get(axis, axis) for axis in axes)
+    if tensor.dtype != np.dtype(dtype) or tensor.shape != wanted or tensor.size == 0:
+        shape = f"({', '.join(map(str, wanted))}{',' if len(wanted) == 1 else ''})"
+        raise ConfigError(
+            f"tensor `{name}` must be {dtype} {shape}, not empty, is {tensor.dtype} {tensor.shape}."
+        )
+    if not np.all(np.isfinite(tensor)):
+        raise ConfigError(f"tensor `{name}` has NaN or infinity.")

@@ -1,6 +1,7 @@
 """A small real bundle, made in a second without torch: solid colours are its classes."""
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from models.decode import decoder_version
 from models.encoder import OnnxEncoder, file_digest
 from models.head import Head
 from models.preprocess import Preprocess
-from models.scores import SCORES
+from models.scores import Reference, Score, energy, fit_scores
 
 # Axes: B batch, H height, W width, C channel, D embedding, K classes, n calibration images.
 
@@ -87,7 +88,8 @@ def tiny_bundle(
     prototypes_KD = np.concatenate([_embed(encoder, [colour_image(c, seed=99)]) for c in KNOWN])
     prototypes_KD /= np.linalg.norm(prototypes_KD, axis=1, keepdims=True)
     head = Head(np.eye(encoder.dim, dtype=np.float32), prototypes_KD, 20.0)
-    calibration, golden = _calibrate(encoder, head, score)
+    scores = _fit(encoder, head)
+    calibration, golden = _calibrate(encoder, head, scores, score)
     # Of 300 scores PAC takes the 9th at alpha = delta = 5 %, conformal the 15th.
     rank = 9 if method == "pac" else 15
     fields: dict[str, Any] = {
@@ -131,29 +133,47 @@ def tiny_bundle(
         "README.md": b"# Colours\n",
         **{f"golden/{c}.jpg": colour_image(c, seed=7) for c in KNOWN},
     }
-    write_bundle(directory, fields | changes, head=head, calibration=calibration, files=files)
+    write_bundle(
+        directory,
+        fields | changes,
+        head=head,
+        calibration=calibration,
+        files=files,
+        scores=scores,
+    )
     graph.unlink()
     return directory
 
 
+def _fit(encoder: OnnxEncoder, head: Head) -> dict[str, Score]:
+    """Fit every score on twenty images a class, and on negatives that point elsewhere."""
+    seeds = range(300, 320)
+    embeddings_ND = _embed(encoder, [colour_image(c, seed=s) for c in KNOWN for s in seeds])
+    negatives_MD = _embed(encoder, [colour_image(c, seed=98) for c in UNKNOWN])
+    negatives_MD /= np.linalg.norm(negatives_MD, axis=1, keepdims=True)
+    labels_N = np.repeat(np.arange(len(KNOWN)), len(seeds))
+    outputs = head.outputs(embeddings_ND)
+    return fit_scores(Reference(outputs, labels_N, negatives_MD.astype(np.float64)))
+
+
 def _calibrate(
-    encoder: OnnxEncoder, head: Head, score: str
+    encoder: OnnxEncoder, head: Head, scores: Mapping[str, Score], score: str
 ) -> tuple[Calibration, list[dict[str, object]]]:
     images = [(k, colour_image(c, seed=s)) for k, c in enumerate(KNOWN) for s in range(100, 200)]
     embeddings_nD = _embed(encoder, [data for _, data in images])
-    scores_n = SCORES[score](head.logits(embeddings_nD))
-    golden_logits_BK = head.logits(_embed(encoder, [colour_image(c, seed=7) for c in KNOWN]))
+    values = {name: fitted(head.outputs(embeddings_nD)) for name, fitted in scores.items()}
+    golden_B = head.outputs(_embed(encoder, [colour_image(c, seed=7) for c in KNOWN]))
     golden: list[dict[str, object]] = [
         {
             "file": f"golden/{c}.jpg",
             "label": c,
-            "energy": float(SCORES["energy"](golden_logits_BK)[k]),
-            "score": float(SCORES[score](golden_logits_BK)[k]),
+            "energy": float(energy(golden_B.logits_BK)[k]),
+            "score": float(scores[score](golden_B)[k]),
         }
         for k, c in enumerate(KNOWN)
     ]
     labels_n = np.array([k for k, _ in images], dtype=np.int64)
-    return Calibration(scores_n, labels_n, embeddings_nD), golden
+    return Calibration(values.pop(score), labels_n, embeddings_nD, values), golden
 
 
 def _embed(encoder: OnnxEncoder, images: list[bytes]) -> NDArray[np.float32]:

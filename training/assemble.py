@@ -5,7 +5,7 @@ Axes: B golden images.
 
 import importlib.metadata
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,7 @@ from models.bundle import ENCODER, Bundle, Calibration, write_bundle
 from models.decode import decoder_version
 from models.encoder import OnnxEncoder, runtime_version
 from models.head import Head
-from models.scores import SCORES, energy
+from models.scores import Score, energy
 from models.threshold import Threshold
 from training.data import Dataset, Item, digest_of
 from training.data_report import DataReport
@@ -50,6 +50,7 @@ class Draft:
     splits: Splits
     tuned: Tuned
     head: Head
+    scores: Mapping[str, Score]
     calibration: Calibration
     threshold: Threshold
     notes: tuple[str, ...]
@@ -84,7 +85,12 @@ def _write(
     directory: Path, fields: dict[str, Any], draft: Draft, files: dict[str, Path | bytes]
 ) -> Path:
     return write_bundle(
-        directory, fields, head=draft.head, calibration=draft.calibration, files=files
+        directory,
+        fields,
+        head=draft.head,
+        calibration=draft.calibration,
+        files=files,
+        scores=draft.scores,
     )
 
 
@@ -148,8 +154,8 @@ def _golden(draft: Draft) -> list[tuple[dict[str, Any], bytes]]:
         return []
     encoder = OnnxEncoder(draft.dual.exported.path)
     pixels_BHWC = np.stack([draft.dual.preprocess.pixels(data) for data in contents])
-    logits_BK = draft.head.logits(encoder.embed(pixels_BHWC))
-    energies_B, scores_B = energy(logits_BK), SCORES[draft.config.score](logits_BK)
+    outputs = draft.head.outputs(encoder.embed(pixels_BHWC))
+    energies_B, scores_B = energy(outputs.logits_BK), draft.scores[draft.config.score](outputs)
     return [
         (
             {

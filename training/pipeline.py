@@ -18,7 +18,7 @@ from models.encoder import OnnxEncoder
 from models.errors import ConfigError, TooFewImages
 from models.head import Head
 from models.manifest import Name
-from models.scores import SCORES
+from models.scores import Reference, Score, fit_scores
 from training.assemble import Draft, write
 from training.calibrate import calibrate, expectation, images_needed, rank_of, too_few
 from training.data import Dataset, Item, load_dataset
@@ -79,13 +79,16 @@ def train(request: TrainRequest) -> TrainResult:
     """
     _check_name(request.name)
     _check_tuning(request)
+    _check_score(request.config)
     check_encoder(request.encoder)
     data = _read(request)
     dual = open_encoder(request.encoder, data.dataset.classes, cache=request.cache)
     encoder = OnnxEncoder(dual.exported.path)
-    tuned = _tune(request, data, dual, encoder)
+    images = _embed_for_tuning(request, data, dual, encoder)
+    tuned = _tune(request, dual, images)
     head = Head(tuned.image_transform_DD, tuned.prototypes_KD, tuned.logit_scale)
-    calibration = _calibration(request, data, dual, encoder, head)
+    scores = _fit_scores(head, images)
+    calibration = _calibration(request, data, dual, encoder, head, scores)
     threshold = calibrate(calibration.scores_n, request.config.calibrate)
     say(f"  The threshold is {threshold.value:.4f}: it {expectation(threshold)}.")
     draft = Draft(
@@ -97,6 +100,7 @@ def train(request: TrainRequest) -> TrainResult:
         splits=data.splits,
         tuned=tuned,
         head=head,
+        scores=scores,
         calibration=calibration,
         threshold=threshold,
         notes=_notes(data, dual),
@@ -127,6 +131,14 @@ def _check_name(name: str) -> None:
         ) from error
 
 
+def _check_score(config: TrainConfig) -> None:
+    if config.score == "neglabel":
+        raise ConfigError(
+            "`score` is 'neglabel', which needs text features of names that are no class, and a "
+            "run has none. Choose another score."
+        )
+
+
 def _check_tuning(request: TrainRequest) -> None:
     tuning, encoder = request.config.tune.tuning, request.encoder.encoder
     if encoder is not None and "prompt" in tuning:
@@ -152,9 +164,19 @@ def _read_unknown(request: TrainRequest, dataset: Dataset) -> dict[str, Sequence
     return sets
 
 
-def _tune(request: TrainRequest, data: _Data, dual: DualEncoder, encoder: OnnxEncoder) -> Tuned:
-    config = request.config
-    views = Views(config=config.views, seed=config.seed)
+@dataclass(frozen=True, slots=True)
+class _Images:
+    """Embeddings and labels of the images that tuning may look at."""
+
+    train_NVD: NDArray[np.float32]
+    labels_N: NDArray[np.int64]
+    select: tuple[NDArray[np.float32], NDArray[np.int64]] | None
+
+
+def _embed_for_tuning(
+    request: TrainRequest, data: _Data, dual: DualEncoder, encoder: OnnxEncoder
+) -> _Images:
+    views = Views(config=request.config.views, seed=request.config.seed)
     with bar("embedding views to train on", "image") as progress:
         train_NVD = embed_files(
             data.splits.train,
@@ -166,17 +188,32 @@ def _tune(request: TrainRequest, data: _Data, dual: DualEncoder, encoder: OnnxEn
         )
     select = data.splits.select
     select_ND = _embed(select, request, dual, encoder, "embedding images to select by")
-    labels_N = data.dataset.labels(data.splits.train)
-    text = dual.text(train_NVD[:, 0], labels_N)
+    return _Images(
+        train_NVD,
+        data.dataset.labels(data.splits.train),
+        (select_ND, data.dataset.labels(select)) if select else None,
+    )
+
+
+def _tune(request: TrainRequest, dual: DualEncoder, images: _Images) -> Tuned:
+    config = request.config
+    text = dual.text(images.train_NVD[:, 0], images.labels_N)
     with bar(f"tuning ({config.tune.tuning})", "epoch") as progress:
         return tune(
-            train_NVD,
-            labels_N,
+            images.train_NVD,
+            images.labels_N,
             text=text,
-            select=(select_ND, data.dataset.labels(select)) if select else None,
+            select=images.select,
             config=replace(config.tune, seed=config.seed),
             on_epoch=progress,
         )
+
+
+def _fit_scores(head: Head, images: _Images) -> dict[str, Score]:
+    """Fit on plain training images; the images to select by tell how scores really spread."""
+    held_out = None if images.select is None else head.outputs(images.select[0])
+    plain = head.outputs(images.train_NVD[:, 0])
+    return fit_scores(Reference(plain, images.labels_N, held_out=held_out))
 
 
 def _embed(
@@ -197,13 +234,21 @@ def _embed(
 
 
 def _calibration(
-    request: TrainRequest, data: _Data, dual: DualEncoder, encoder: OnnxEncoder, head: Head
+    request: TrainRequest,
+    data: _Data,
+    dual: DualEncoder,
+    encoder: OnnxEncoder,
+    head: Head,
+    scores: Mapping[str, Score],
 ) -> Calibration:
     items = data.splits.calibrate
     embeddings_nD = _embed(items, request, dual, encoder, "embedding images to calibrate on")
-    scores_n = SCORES[request.config.score](head.logits(embeddings_nD))
+    outputs = head.outputs(embeddings_nD)
+    values = {name: score(outputs) for name, score in scores.items()}
     kept_nD = embeddings_nD if request.config.keep_embeddings else None
-    return Calibration(scores_n, data.dataset.labels(items), kept_nD)
+    return Calibration(
+        values.pop(request.config.score), data.dataset.labels(items), kept_nD, values
+    )
 
 
 def _notes(data: _Data, dual: DualEncoder) -> tuple[str, ...]:

@@ -1,4 +1,7 @@
-"""Another promise for a bundle that exists: from its stored scores, without any image."""
+"""Another promise or score for a bundle that exists: from what it stores, without new images.
+
+Axes: n calibration images.
+"""
 
 import html
 import re
@@ -7,7 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from models.bundle import CALIBRATION, HEAD, Bundle, write_bundle
+import numpy as np
+
+from models.bundle import CALIBRATION, HEAD, Bundle, Calibration, write_bundle
+from models.encoder import OnnxEncoder
+from models.errors import ConfigError
+from models.outputs import Floats
+from models.scores import SCORES
 from models.threshold import Threshold
 from training.calibrate import CalibrateConfig, calibrate, expectation
 
@@ -19,15 +28,18 @@ NOTICES: Final = "<!-- notices -->"
 _DERIVED: Final = {"format", "created", "croft_version", "logit_scale", "files"}
 
 
-def recalibrate(bundle: Bundle, config: CalibrateConfig, *, out: Path | None = None) -> Path:
-    """Write a new version of a bundle with another threshold.
+def recalibrate(
+    bundle: Bundle, config: CalibrateConfig, *, score: str | None = None, out: Path | None = None
+) -> Path:
+    """Write a new version of a bundle with another threshold, and another score if one is named.
 
-    Encoder, head, calibration scores and golden images stay as they are. The report and the
-    model card stay too, under a notice that their decisions were made with the former threshold.
+    Encoder, head and golden images stay as they are. The report and the model card stay too,
+    under a notice that their decisions were made with the former threshold.
 
     Args:
         bundle: what to start from; it is not changed.
         config: what to promise.
+        score: what decides from now on; by default what does now.
         out: where the new bundle goes; by default beside the old one, under the next version.
 
     Returns:
@@ -35,38 +47,86 @@ def recalibrate(bundle: Bundle, config: CalibrateConfig, *, out: Path | None = N
 
     Raises:
         TooFewImages: the bundle's calibration scores do not suffice for the promise.
-        ConfigError: ``out`` exists.
+        ConfigError: ``out`` exists, or the bundle lacks what the score needs.
     """
-    threshold = calibrate(bundle.calibration.scores_n, config)
+    chosen = bundle.manifest.score.name if score is None else score
+    calibration = _deciding(bundle, chosen)
+    threshold = calibrate(calibration.scores_n, config)
     version, directory = _next(bundle)
     return write_bundle(
         out or directory,
-        _fields(bundle, version, threshold),
+        _fields(bundle, version, threshold, chosen),
         head=bundle.head,
-        calibration=bundle.calibration,
-        files=_files(bundle, version, threshold),
+        calibration=calibration,
+        files=_files(bundle, version, threshold, chosen),
+        scores=bundle.scores,
     )
 
 
-def _fields(bundle: Bundle, version: str, threshold: Threshold) -> dict[str, Any]:
+def _deciding(bundle: Bundle, score: str) -> Calibration:
+    """Return the calibration in which this score decides and the former one is kept beside it."""
+    old, former = bundle.calibration, bundle.manifest.score.name
+    if score == former:
+        return old
+    others = {**old.other_scores, former: old.scores_n}
+    scores_n = others.pop(score) if score in others else _computed(bundle, score)
+    return Calibration(scores_n, old.labels_n, old.embeddings_nD, others)
+
+
+def _computed(bundle: Bundle, score: str) -> Floats:
+    """Return scores that are not stored, from the stored embeddings, shape (n,)."""
+    if score not in SCORES:
+        raise ConfigError(f"`score` must be one of {', '.join(SCORES)}, got {score!r}.")
+    if score not in bundle.scores:
+        raise ConfigError(
+            f"{bundle.path}: the score {score} was not fitted when this bundle was trained. It has "
+            f"{', '.join(bundle.scores)}; train again for another one."
+        )
+    if bundle.calibration.embeddings_nD is None:
+        raise ConfigError(
+            f"{bundle.path}: neither calibration scores for {score} nor calibration embeddings are "
+            "stored. Train again."
+        )
+    return bundle.scores[score](bundle.head.outputs(bundle.calibration.embeddings_nD))
+
+
+def _fields(bundle: Bundle, version: str, threshold: Threshold, score: str) -> dict[str, Any]:
     old = bundle.manifest
     fields = old.model_dump(exclude=_DERIVED)
     origin = {
         "name": old.name,
         "version": old.version,
+        "score": old.score.name,
         "threshold": old.threshold.model_dump(),
         "derived_from": old.provenance.get("derived_from"),
     }
     metrics: dict[str, Any] = {"measured_with_version": old.version, **old.metrics}
     return fields | {
         "version": version,
+        "score": {"name": score},
         "threshold": asdict(threshold),
+        "self_test": fields["self_test"] | {"images": _golden(bundle, score)},
         "provenance": old.provenance | {"derived_from": origin},
         "metrics": metrics if old.metrics else {},
     }
 
 
-def _files(bundle: Bundle, version: str, threshold: Threshold) -> dict[str, Path | bytes]:
+def _golden(bundle: Bundle, score: str) -> list[dict[str, Any]]:
+    """Return what the golden images must give: by another score, something else."""
+    images = [image.model_dump() for image in bundle.manifest.self_test.images]
+    if score == bundle.manifest.score.name or not images:
+        return images
+    encoder, preprocess = OnnxEncoder(bundle.encoder_path), bundle.manifest.preprocess.build()
+    contents = [(bundle.path / image["file"]).read_bytes() for image in images]
+    pixels_BHWC = np.stack([preprocess.pixels(data) for data in contents])
+    outputs = bundle.head.outputs(encoder.embed(pixels_BHWC))
+    values_B = bundle.scores[score](outputs)
+    return [image | {"score": float(value)} for image, value in zip(images, values_B, strict=True)]
+
+
+def _files(
+    bundle: Bundle, version: str, threshold: Threshold, score: str
+) -> dict[str, Path | bytes]:
     files: dict[str, Path | bytes] = {
         name: bundle.path / name
         for name in bundle.manifest.files
@@ -77,6 +137,9 @@ def _files(bundle: Bundle, version: str, threshold: Threshold) -> dict[str, Path
         f"{expectation(threshold)}. Refused and accepted images below were judged with the "
         f"former threshold, {bundle.threshold.value:.4f}; the new one is {threshold.value:.4f}."
     )
+    former = bundle.manifest.score.name
+    if score != former:
+        text += f" The score is now {score}; figures of the score below are of {former}."
     for name in {CARD, REPORT} & set(files):
         old = (bundle.path / name).read_text(encoding="utf-8")
         files[name] = _noticed(old, text, is_html=name == REPORT).encode()

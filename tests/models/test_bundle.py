@@ -208,7 +208,7 @@ def test_one_changed_byte_is_found(tmp_path: Path, name: str) -> None:
         (CALIBRATION, "scores", np.full(300, np.nan), "NaN"),
         (CALIBRATION, "scores", np.zeros(300), r"threshold\.value"),
         (CALIBRATION, "labels", np.zeros(3, np.int64), r"must be int64 \(300,\)"),
-        (CALIBRATION, "embeddings", np.zeros((3, 8), np.float32), r"`embeddings` is \(3, 8\)"),
+        (CALIBRATION, "embeddings", np.zeros((3, 8), np.float32), r"must be float32 \(300, 8\)"),
     ],
 )
 def test_wrong_tensors_are_refused_even_when_resealed(

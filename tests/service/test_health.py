@@ -26,6 +26,7 @@ def _spoilt(bundle: Bundle, *, quantity: str = "energy") -> Bundle:
         bundle.calibration,
         bundle.threshold,
         bundle.calibration_scores_n,
+        bundle.scores,
     )
 
 

@@ -63,6 +63,7 @@ def test_the_new_version_says_where_it_comes_from(tmp_path: Path) -> None:
     assert twice.manifest.provenance["derived_from"] == {
         "name": "colours",
         "version": "2",
+        "score": "energy",
         "threshold": once.manifest.threshold.model_dump(),
         "derived_from": origin,
     }
@@ -148,4 +149,5 @@ def _with_report(source: Bundle, directory: Path, page: str) -> Path:
         head=source.head,
         calibration=source.calibration,
         files=files | {"report/index.html": page.encode()},
+        scores=source.scores,
     )

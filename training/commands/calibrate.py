@@ -1,4 +1,4 @@
-"""``croft calibrate``: another promise for a bundle, without any image."""
+"""``croft calibrate``: another promise or score for a bundle, without any image."""
 
 import argparse
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import get_args
 
 from models.bundle import Bundle
 from models.errors import ConfigError
+from models.scores import SCORES
 from models.threshold import Method
 from training.calibrate import CalibrateConfig, expectation
 from training.recalibrate import recalibrate
@@ -23,6 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=get_args(Method),
         help="pac: a promise with confidence; conformal: on average only (marginal)",
     )
+    parser.add_argument(
+        "--score", choices=tuple(SCORES), metavar="NAME", help=f"what decides: {', '.join(SCORES)}"
+    )
     parser.add_argument("--out", type=Path, help="directory of the new version")
 
 
@@ -30,10 +34,13 @@ def run(args: argparse.Namespace) -> int:
     """Write the new version; what is not given stays as the bundle has it."""
     bundle = Bundle.load(args.bundle)
     config = _config(bundle, args)
-    written = Bundle.load(recalibrate(bundle, config, out=args.out))
+    written = Bundle.load(recalibrate(bundle, config, score=args.score, out=args.out))
     old, new = bundle.threshold, written.threshold
     print(f"{written.manifest.name} {written.manifest.version}: {expectation(new)}")
     print(f"threshold {old.value:.4f} -> {new.value:.4f} (score {new.rank} of {new.n})")
+    former, score = bundle.manifest.score.name, written.manifest.score.name
+    if score != former:
+        print(f"score {former} -> {score}")
     print(written.path)
     return 0
 

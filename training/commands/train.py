@@ -54,7 +54,7 @@ def _add_run_arguments(group: Any) -> None:
     group.add_argument("--calibration", choices=("pac", "conformal"))
     group.add_argument("--alpha", type=float, help="largest share of known images refused")
     group.add_argument("--delta", type=float, help="probability that the promise is broken")
-    group.add_argument("--score", help="the deciding score (default energy)")
+    group.add_argument("--score", help="what decides (default energy); see docs/scores.md")
     group.add_argument("--seed", type=int)
     group.add_argument("--no-golden", action="store_true", help="no image goes into the bundle")
     group.add_argument("--no-embeddings", action="store_true", help="nor calibration embeddings")
