@@ -13,7 +13,10 @@ from safetensors.numpy import load_file, save_file
 from models.bundle import CALIBRATION, ENCODER, HEAD, MANIFEST, Bundle
 from models.encoder import file_digest
 from models.errors import BundleCorrupt, BundleMissing, BundleTooNew, ConfigError
+from models.scores import SCORES
 from tests.bundles import KNOWN, load_tiny, tiny_bundle
+
+SHIPPED = Path(__file__).parents[2] / "models" / "toybox" / "bundle"
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -208,6 +211,17 @@ def test_one_changed_byte_is_found(tmp_path: Path, name: str) -> None:
         (CALIBRATION, "scores", np.full(300, np.nan), "NaN"),
         (CALIBRATION, "scores", np.zeros(300), r"threshold\.value"),
         (CALIBRATION, "labels", np.zeros(3, np.int64), r"must be int64 \(300,\)"),
+        (CALIBRATION, "scores.knn", np.zeros(3), r"scores\.knn` must be float64 \(300,\)"),
+        (CALIBRATION, "scores.msp", np.full(300, np.inf), r"scores\.msp` must be finite"),
+        (CALIBRATION, "scores.energy", np.zeros(300), r"scores\.energy` is not one"),
+        (CALIBRATION, "scores.magic", np.zeros(300), r"scores\.magic` is not one"),
+        (HEAD, "surprise", np.zeros(3), r"`surprise` is not one"),
+        (HEAD, "score.magic.x", np.zeros(3), r"`score\.magic\.\*`: no fitted score"),
+        (HEAD, "score.energy.x", np.zeros(3), r"`score\.energy\.\*`: no fitted score"),
+        (HEAD, "score.knn.x", np.zeros(3), r"`score\.knn\.x` is not one"),
+        (HEAD, "score.knn.bank", np.zeros((9, 7), np.float32), r"must be float32 \(9, 8\)"),
+        (HEAD, "score.fused.sigma", np.zeros(2), r"`score\.fused\.sigma` must be larger than 0"),
+        (HEAD, "score.mahalanobis.means", np.full((3, 8), np.nan, np.float32), r"means` has NaN"),
         (CALIBRATION, "embeddings", np.zeros((3, 8), np.float32), r"must be float32 \(300, 8\)"),
     ],
 )
@@ -220,8 +234,48 @@ def test_wrong_tensors_are_refused_even_when_resealed(
     save_file(tensors | {tensor: value}, path / file)
     reseal(path, file)
 
-    with pytest.raises(BundleCorrupt, match=message):
+    with pytest.raises(BundleCorrupt, match=rf"{file}: .*{message}|{MANIFEST}: .*{message}"):
         Bundle.load(path)
+
+
+def test_a_deciding_score_whose_tensors_are_missing_is_refused(tmp_path: Path) -> None:
+    """All of them, or one."""
+    path = tiny_bundle(tmp_path / "b", score="mahalanobis")
+    tensors = load_file(path / HEAD)
+    mine = {n for n in tensors if n.startswith("score.mahalanobis.")}
+    for gone, message in (({"score.mahalanobis.means"}, "means` is missing"), (mine, "decides")):
+        save_file({n: t for n, t in tensors.items() if n not in gone}, path / HEAD)
+        reseal(path, HEAD)
+        with pytest.raises(BundleCorrupt, match=rf"head\.safetensors: .*{message}"):
+            Bundle.load(path)
+
+
+def test_a_bundle_of_before_there_were_fitted_scores_loads(tmp_path: Path) -> None:
+    """It can compute those of the logits; the shipped one is such a bundle."""
+    path = tiny_bundle(tmp_path / "b")
+    for file in (HEAD, CALIBRATION):
+        kept = {n: t for n, t in load_file(path / file).items() if "." not in n}
+        save_file(kept, path / file)
+        reseal(path, file)
+
+    for bundle in (Bundle.load(path), Bundle.load(SHIPPED)):
+        logit_scores = {name for name, spec in SCORES.items() if spec.kind == "logits"}
+        assert logit_scores <= set(bundle.scores)
+        assert bundle.score is bundle.scores["energy"]
+    assert Bundle.load(path).calibration.other_scores == {}
+
+
+def test_fitted_scores_survive_the_disk(tmp_path: Path) -> None:
+    """Restored, they give the calibration scores that were stored, to the last bit."""
+    bundle = load_tiny(tmp_path / "b", score="mahalanobis")
+    assert bundle.calibration.embeddings_nD is not None
+    outputs = bundle.head.outputs(bundle.calibration.embeddings_nD)
+
+    stored = {**bundle.calibration.other_scores, "mahalanobis": bundle.calibration.scores_n}
+
+    assert set(stored) == set(bundle.scores) == set(SCORES)
+    for name, scores_n in stored.items():
+        np.testing.assert_array_equal(bundle.scores[name](outputs), scores_n)
 
 
 def test_oversize_is_refused_before_it_is_read(tmp_path: Path) -> None:

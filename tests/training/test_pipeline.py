@@ -12,6 +12,7 @@ from models.bundle import Bundle
 from models.decision import decide
 from models.encoder import OnnxEncoder
 from models.errors import ConfigError, CroftError, TooFewImages
+from models.scores import SCORES
 from tests.bundles import KNOWN, UNKNOWN, colour_image, tiny_graph
 from training.calibrate import CalibrateConfig
 from training.encoders import EncoderRequest
@@ -98,6 +99,23 @@ def test_images_become_a_bundle_that_knows_them(
     for golden in bundle.manifest.self_test.images:
         pixels_HWC = preprocess.pixels((bundle.path / golden.file).read_bytes())
         assert decide(bundle, encoder.embed(pixels_HWC[None])[0]).energy == golden.energy
+
+
+def test_a_fitted_score_can_decide(request_: TrainRequest) -> None:
+    """Served as chosen; all others lie beside it, but the one that needs negative names."""
+    _, bundle = run(replace(request_, config=replace(request_.config, score="fused")))
+
+    assert bundle.manifest.score.name == "fused"
+    assert set(SCORES) - set(bundle.scores) == {"neglabel"}
+    assert {"fused", *bundle.calibration.other_scores} == set(bundle.scores)
+    encoder = OnnxEncoder(bundle.encoder_path)
+    preprocess = bundle.manifest.preprocess.build()
+    for golden in bundle.manifest.self_test.images:
+        pixels_HWC = preprocess.pixels((bundle.path / golden.file).read_bytes())
+        assert decide(bundle, encoder.embed(pixels_HWC[None])[0]).score == golden.score
+    config = replace(request_.config, score="neglabel")
+    with pytest.raises(ConfigError, match="needs text features of names that are no class"):
+        run(replace(request_, config=config))
 
 
 def test_the_same_run_gives_the_same_head_and_the_next_version(request_: TrainRequest) -> None:

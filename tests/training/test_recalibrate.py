@@ -1,11 +1,14 @@
 """training.recalibrate."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from models.bundle import Bundle, write_bundle
+from models.decision import decide
 from models.errors import ConfigError, TooFewImages
 from tests.bundles import load_tiny, tiny_bundle
 from training.calibrate import CalibrateConfig
@@ -31,6 +34,50 @@ def test_a_new_alpha_makes_a_new_version_of_the_same_model(tmp_path: Path) -> No
     assert {n: new.manifest.files[n] for n in unchanged} == {
         n: old.manifest.files[n] for n in unchanged
     }
+
+
+def test_another_score_decides_in_the_new_version(tmp_path: Path) -> None:
+    """As if it had been trained with it, golden images included, and the way back is open."""
+    old = load_tiny(tmp_path / "1")
+    made = load_tiny(tmp_path / "made", score="mahalanobis")
+
+    new = Bundle.load(recalibrate(old, CalibrateConfig(), score="mahalanobis"))
+
+    assert (new.manifest.score.name, new.threshold) == ("mahalanobis", made.threshold)
+    assert new.manifest.self_test == made.manifest.self_test != old.manifest.self_test
+    card = (new.path / "README.md").read_text(encoding="utf-8")
+    assert "The score is now mahalanobis; figures of the score below are of energy." in card
+    origin = new.manifest.provenance["derived_from"]
+    assert isinstance(origin, dict)
+    assert origin["score"] == "energy"
+    for embedding_D in _embeddings(made):
+        assert decide(new, embedding_D) == decide(made, embedding_D)
+    back = Bundle.load(recalibrate(new, CalibrateConfig(), score="energy"))
+    assert (back.threshold, back.manifest.self_test) == (old.threshold, old.manifest.self_test)
+
+
+def test_a_score_that_was_not_stored_comes_from_the_embeddings(tmp_path: Path) -> None:
+    """Without these it cannot, nor can one that was never fitted."""
+    old = load_tiny(tmp_path / "1")
+    embedded = replace(old, calibration=replace(old.calibration, other_scores={}))
+    bare = replace(old, calibration=replace(embedded.calibration, embeddings_nD=None))
+    unfitted = replace(old, scores={"energy": old.score}, calibration=bare.calibration)
+
+    new = Bundle.load(recalibrate(embedded, CalibrateConfig(), score="mcm"))
+
+    np.testing.assert_array_equal(new.calibration.scores_n, old.calibration.other_scores["mcm"])
+    with pytest.raises(ConfigError, match="neither calibration scores for mcm nor"):
+        recalibrate(bare, CalibrateConfig(), score="mcm")
+    with pytest.raises(ConfigError, match="score knn was not fitted when this bundle was trained"):
+        recalibrate(unfitted, CalibrateConfig(), score="knn")
+    with pytest.raises(ConfigError, match="`score` must be one of energy"):
+        recalibrate(old, CalibrateConfig(), score="magic")
+
+
+def _embeddings(bundle: Bundle) -> NDArray[np.float32]:
+    embeddings_nD = bundle.calibration.embeddings_nD
+    assert embeddings_nD is not None
+    return embeddings_nD[::20]
 
 
 def test_the_old_bundle_stays_as_it_was(tmp_path: Path) -> None:

@@ -1,0 +1,27 @@
+"""docs/scores.md and docs/bundle-format.md name what models.scores has."""
+
+import re
+from pathlib import Path
+
+from models.scores import SCORES
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_every_score_is_documented_with_its_formula() -> None:
+    """One row a score, in order, with the formula and source of the code."""
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+?) \|", (DOCS / "scores.md").read_text(), re.M)
+
+    assert rows == [(name, spec.formula, spec.source) for name, spec in SCORES.items()]
+
+
+def test_every_stored_tensor_is_documented() -> None:
+    """By its name in the file, and its dtype."""
+    page = (DOCS / "bundle-format.md").read_text()
+    rows = re.findall(r"^\| `score\.([\w.]+)` \| (\w+) \|", page, re.M)
+
+    assert rows == [
+        (f"{name}.{tensor}", layout.split()[0])
+        for name, spec in SCORES.items()
+        for tensor, layout in spec.stores.items()
+    ]
