@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,10 +37,10 @@ def test_a_lost_file_of_a_foreign_encoder_is_found_without_opening_it(
     """What is there passes the same check."""
     request = foreign_encoder(tmp_path)
     check_encoder(request)
-    lost = tmp_path / "lost"
+    changes: dict[str, Any] = {field: tmp_path / "lost"}
 
-    with pytest.raises(ConfigError, match=str(lost)):
-        check_encoder(replace(request, **{field: lost}))
+    with pytest.raises(ConfigError, match=str(tmp_path / "lost")):
+        check_encoder(replace(request, **changes))
 
 
 def test_a_foreign_encoder_is_fed_as_its_spec_says(tmp_path: Path) -> None:
