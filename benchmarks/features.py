@@ -1,6 +1,6 @@
 """Methods and scores on packs of cached embeddings of real images; no encoder is run.
 
-    python -m benchmarks.features --packs DIR --json OUT [--seeds 3] [--methods official,croft]
+    python -m benchmarks.features --packs DIR --json OUT [--seeds 3] [--methods official,CRoFT]
 
 DIR holds `pacs.npz`, `pacs_shots.npz`, `open_caltech101.npz`, `open_dtd10.npz`, `imagenet80.npz`.
 PACS: trained on 16 images of each class of three domains, judged on all of the fourth.
@@ -13,39 +13,53 @@ Axes: N images, K classes, D embedding.
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from statistics import mean
+from statistics import mean, pstdev
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.head import Head
-from models.scores import Reference, fit_scores
+from models.scores import Outputs, Reference, Score, fit_scores
+from training.baselines.few_shot import Classifier, FewShot, unit
+from training.baselines.methods import METHODS as BASELINES
 from training.metrics import auroc, ood_miss_at_id_keep_95
 from training.progress import say
-from training.tune import TextSource, TuneConfig, Tuned, official_defaults, tune, zero_shot
+from training.tune import TextSource, TuneConfig, official_defaults, tune
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
 Row = dict[str, Any]
+Unusual = dict[tuple[str, str], NDArray[np.float64]]
+"""By set and score."""
+
+RAW: Final = ("knn", "mahalanobis", "relative_mahalanobis")
+"""Scores that no tuning moves."""
 
 LOGIT_SCALE: Final = 30.0
 SHOTS: Final = 16
-BUDGET: Final[dict[str, Any]] = {"batch_size": 32, "epochs": 30}
-"""The same for every method; the last epoch counts."""
 
-METHODS: Final[dict[str, Callable[[int], TuneConfig] | None]] = {
-    "zero-shot": None,
-    "cross-entropy": lambda seed: TuneConfig(
-        seed=seed, lambda_1=0.0, lambda_2=0.0, gen_steps=0, **BUDGET
+
+def _tuned(shots: FewShot, config: TuneConfig) -> Head:
+    tuned = tune(shots.train_NVD, shots.labels_N, text=shots.text, config=config)
+    return Head(tuned.image_transform_DD, tuned.prototypes_KD, tuned.logit_scale)
+
+
+METHODS: Final[dict[str, Callable[[FewShot], Classifier]]] = {
+    # The packs have one set of text features and no text encoder.
+    **{name: m for name, m in BASELINES.items() if name not in ("zero-shot ensemble", "CoOp")},
+    "cross-entropy": lambda shots: _tuned(
+        shots,
+        TuneConfig(seed=shots.seed, batch_size=32, lambda_1=0.0, lambda_2=0.0, gen_steps=0),
     ),
-    "official": lambda seed: official_defaults(seed=seed),
-    "croft": lambda seed: TuneConfig(seed=seed, **BUDGET),
+    "official": lambda shots: _tuned(shots, official_defaults(seed=shots.seed)),
+    "CRoFT": lambda shots: _tuned(shots, TuneConfig(seed=shots.seed, batch_size=32)),
 }
-"""What each method tunes by; None: nothing is tuned."""
+"""30 epochs of batches of 32 for all that train by steps and leave it open; the last one counts."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,47 +126,62 @@ def imagenet80(packs: Path, seed: int) -> Iterator[Task]:
 PACKS: Final = {"pacs": pacs, "imagenet80": imagenet80}
 
 
-def fit(task: Task, method: str) -> Tuned:
-    """Tune by one method on the task's training images."""
+def judge(task: Task, methods: Sequence[str]) -> Iterator[Row]:
+    """Yield a row for every method, known set, unknown set and score."""
     text = TextSource(features_KD=task.text_KD, logit_scale=LOGIT_SCALE, name=task.pack)
-    config = METHODS[method]
-    if config is None:
-        return zero_shot(text)
-    return tune(task.train_ND[:, None], task.labels_N, text=text, config=config(task.seed))
+    shots = FewShot(
+        train_NVD=task.train_ND[:, None], labels_N=task.labels_N, text=text, seed=task.seed
+    )
+    by_image: Unusual = {}
+    for method in methods:
+        for row in _judge_one(task, METHODS[method](shots), by_image):
+            yield {"pack": task.pack, "method": method, "seed": task.seed, **row}
 
 
-def judge(task: Task, method: str) -> Iterator[Row]:
-    """Yield a row for every known set, unknown set and score."""
-    tuned = fit(task, method)
-    head = Head(tuned.image_transform_DD, tuned.prototypes_KD, tuned.logit_scale)
-    scores = fit_scores(Reference(head.outputs(task.train_ND), task.labels_N))
-    unknown = {name: head.outputs(x_ND) for name, x_ND in task.unknown.items()}
-    unusual = {
-        (name, key): score(outputs)
-        for name, outputs in unknown.items()
-        for key, score in scores.items()
-    }
+def _judge_one(task: Task, classifier: Classifier, by_image: Unusual) -> Iterator[Row]:
+    scores = fit_scores(Reference(_outputs(classifier, task.train_ND), task.labels_N))
+    unknown = {name: _outputs(classifier, x_ND) for name, x_ND in task.unknown.items()}
+    unusual: Unusual = {}
+    for name, outputs in unknown.items():
+        unusual |= _unusual(name, outputs, scores, by_image)
     for where, x_ND, labels_N in task.known:
-        outputs = head.outputs(x_ND)
+        outputs, known = _outputs(classifier, x_ND), str(where)
         accuracy = float(np.mean(outputs.logits_BK.argmax(axis=1) == labels_N))
-        for key, score in scores.items():
-            known_N = score(outputs)
-            for name in unknown:
-                yield {
-                    "pack": task.pack,
-                    "method": method,
-                    "score": key,
-                    "seed": task.seed,
-                    **where,
-                    "open": name,
-                    "accuracy": accuracy,
-                    "auroc": auroc(known_N, unusual[name, key]),
-                    "ood_miss_at_id_keep_95": ood_miss_at_id_keep_95(known_N, unusual[name, key]),
-                }
+        unusual |= _unusual(known, outputs, scores, by_image)
+        for name, key in product(unknown, scores):
+            pair = unusual[known, key], unusual[name, key]
+            yield {
+                "score": key,
+                **where,
+                "open": name,
+                "accuracy": accuracy,
+                "auroc": auroc(*pair),
+                "ood_miss_at_id_keep_95": ood_miss_at_id_keep_95(*pair),
+            }
 
 
-def table(rows: list[Row]) -> str:
-    """Return means over seeds (and PACS's domains) as a Markdown table."""
+def _outputs(classifier: Classifier, x_ND: Floats) -> Outputs:
+    if isinstance(classifier, Head):
+        return classifier.outputs(x_ND)
+    unit_ND = unit(x_ND)
+    return Outputs(classifier.logits(x_ND), unit_ND, unit_ND, LOGIT_SCALE)
+
+
+def _unusual(
+    name: str, outputs: Outputs, scores: Mapping[str, Score], by_image: Unusual
+) -> Unusual:
+    """Return each score of a set; what looks at raw embeddings alone is kept for other methods."""
+    found = {}
+    for key, score in scores.items():
+        known = by_image.get((name, key))
+        found[name, key] = score(outputs) if known is None else known
+        if key in RAW:
+            by_image[name, key] = found[name, key]
+    return found
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return means over seeds (and PACS's domains) ± the deviation of the seeds' own means."""
     cells: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         key = (row["pack"], row["method"], row["score"], row.get("shift", ""), row["open"])
@@ -160,9 +189,15 @@ def table(rows: list[Row]) -> str:
     figures = ("accuracy", "auroc", "ood_miss_at_id_keep_95")
     lines = [f"| pack | method | score | shift | open | {' | '.join(figures)} |", "|---" * 8 + "|"]
     for names, members in cells.items():
-        means = [f"{mean(row[figure] for row in members):.3f}" for figure in figures]
-        lines.append(f"| {' | '.join((*names, *means))} |")
+        cell = [_spread(members, figure) for figure in figures]
+        lines.append(f"| {' | '.join((*names, *cell))} |")
     return "\n".join(lines)
+
+
+def _spread(rows: Sequence[Row], figure: str) -> str:
+    seeds = sorted({row["seed"] for row in rows})
+    means = [mean(row[figure] for row in rows if row["seed"] == seed) for seed in seeds]
+    return f"{mean(means):.3f} ± {pstdev(means):.3f}"
 
 
 def main() -> None:
@@ -177,8 +212,7 @@ def main() -> None:
     for seed in range(1, args.seeds + 1):
         for load in PACKS.values():
             for task in load(args.packs, seed):
-                for method in args.methods:
-                    rows += judge(task, method)
+                rows += judge(task, args.methods)
             say(f"seed {seed}: {load.__name__} done")
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps(rows, indent=1) + "\n")
