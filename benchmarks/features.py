@@ -27,6 +27,7 @@ from models.head import Head
 from models.scores import Outputs, Reference, Score, fit_scores
 from training.baselines.few_shot import Classifier, FewShot, unit
 from training.baselines.methods import METHODS as BASELINES
+from training.baselines.tuned import CROSS_ENTROPY_ALONE
 from training.metrics import auroc, ood_miss_at_id_keep_95
 from training.progress import say
 from training.tune import TextSource, TuneConfig, official_defaults, tune
@@ -45,8 +46,7 @@ SHOTS: Final = 16
 
 
 def _tuned(shots: FewShot, config: TuneConfig) -> Head:
-    tuned = tune(shots.train_NVD, shots.labels_N, text=shots.text, config=config)
-    return Head(tuned.image_transform_DD, tuned.prototypes_KD, tuned.logit_scale)
+    return tune(shots.train_NVD, shots.labels_N, text=shots.text, config=config).head
 
 
 METHODS: Final[dict[str, Callable[[FewShot], Classifier]]] = {
@@ -54,7 +54,7 @@ METHODS: Final[dict[str, Callable[[FewShot], Classifier]]] = {
     **{name: m for name, m in BASELINES.items() if name not in ("zero-shot ensemble", "CoOp")},
     "cross-entropy": lambda shots: _tuned(
         shots,
-        TuneConfig(seed=shots.seed, batch_size=32, lambda_1=0.0, lambda_2=0.0, gen_steps=0),
+        TuneConfig(seed=shots.seed, batch_size=32, **CROSS_ENTROPY_ALONE),
     ),
     "official": lambda shots: _tuned(shots, official_defaults(seed=shots.seed)),
     "CRoFT": lambda shots: _tuned(shots, TuneConfig(seed=shots.seed, batch_size=32)),
@@ -80,6 +80,10 @@ def pacs(packs: Path, seed: int) -> Iterator[Task]:
     """Leave out each domain in turn."""
     data, shots = _read(packs / "pacs.npz"), _read(packs / "pacs_shots.npz")
     features_ND, labels_N = _floats(data["features"]), data["labels"].astype(np.int64)
+    unknown = {
+        name: _floats(_read(packs / f"open_{name}.npz")["features"])
+        for name in ("caltech101", "dtd10")
+    }
     for index, domain in enumerate(data["domain_names"]):
         rows, held_out = shots[f"shots_{domain}_{seed}"], data["domains"] == index
         yield Task(
@@ -89,10 +93,7 @@ def pacs(packs: Path, seed: int) -> Iterator[Task]:
             train_ND=features_ND[rows],
             labels_N=labels_N[rows],
             known=[({"domain": str(domain)}, features_ND[held_out], labels_N[held_out])],
-            unknown={
-                name: _floats(_read(packs / f"open_{name}.npz")["features"])
-                for name in ("caltech101", "dtd10")
-            },
+            unknown=unknown,
         )
 
 

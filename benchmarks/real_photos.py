@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from models.embed import embed_files
 from models.encoder import OnnxEncoder
-from models.head import Head
 from models.scores import energy
+from training.baselines.tuned import CROSS_ENTROPY_ALONE
 from training.calibrate import CalibrateConfig, band, calibrate
 from training.data import Dataset, Item, load_dataset
 from training.encoders import DualEncoder, EncoderRequest, open_encoder
@@ -38,7 +38,7 @@ Floats = NDArray[np.float32]
 
 METHODS: Final[dict[str, dict[str, Any] | None]] = {
     "zero-shot": None,
-    "cross-entropy only": {"lambda_1": 0.0, "lambda_2": 0.0, "gen_steps": 0},
+    "cross-entropy only": CROSS_ENTROPY_ALONE,
     "adapter (CRoFT)": {},
 }
 """What each method changes in the default settings; None: nothing is tuned."""
@@ -162,7 +162,7 @@ def prepare(material: Material, config: SplitConfig, number: int) -> Seed:
 def run(material: Material, seed: Seed, method: str) -> Result:
     """Tune with one method, calibrate with the default promise, and measure."""
     tuned = fit(material, seed, METHODS[method])
-    head = Head(tuned.image_transform_DD, tuned.prototypes_KD, tuned.logit_scale)
+    head = tuned.head
     logits = {name: head.logits(plain_ND) for name, plain_ND in seed.plain.items()}
     energies = {name: energy(logits_NK) for name, logits_NK in logits.items()}
     right: dict[str, NDArray[np.bool_]] = {

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from croft.demo import CALIBRATED, RECIPE, SHIFTED
 from models.embed import embed_files
 from models.encoder import OnnxEncoder
-from models.head import Head
 from models.scores import energy
+from training.baselines.tuned import CROSS_ENTROPY_ALONE
 from training.calibrate import CalibrateConfig, band, calibrate
 from training.data import Item, load_dataset
 from training.encoders import DualEncoder, EncoderRequest, open_encoder
@@ -38,13 +38,12 @@ from training.views import Views
 
 Floats = NDArray[np.float32]
 
-PLAIN: Final = {"lambda_1": 0.0, "lambda_2": 0.0, "gen_steps": 0}
 METHODS: Final[dict[str, dict[str, Any] | None]] = {
     "zero-shot": None,
-    "cross-entropy only": {"tuning": "adapter", **PLAIN},
+    "cross-entropy only": {"tuning": "adapter", **CROSS_ENTROPY_ALONE},
     "adapter": {"tuning": "adapter"},
     "prompt": {"tuning": "prompt"},
-    "prompt+adapter, cross-entropy only": {"tuning": "prompt+adapter", **PLAIN},
+    "prompt+adapter, cross-entropy only": {"tuning": "prompt+adapter", **CROSS_ENTROPY_ALONE},
     "prompt+adapter": {"tuning": "prompt+adapter"},
 }
 """What each method changes in the demo's recipe; None: nothing is tuned."""
@@ -190,7 +189,7 @@ def fit(material: Material, config: TuneConfig, changes: dict[str, Any] | None, 
 
 def judge(method: str, seed: int, material: Material, tuned: Tuned) -> Result:
     """Calibrate with the default promise, and measure on fresh images."""
-    head = Head(tuned.image_transform_DD, tuned.prototypes_KD, tuned.logit_scale)
+    head = tuned.head
 
     def energies(embeddings_ND: Floats) -> NDArray[np.float64]:
         return energy(head.logits(embeddings_ND))

@@ -188,7 +188,10 @@ def _with_tensors(
 
 
 def _contiguous(tensors: Tensors) -> Tensors:
-    """Copy into row-major order: safetensors writes the memory as it lies."""
+    """Copy into row-major order: safetensors writes the memory as it lies.
+
+    ``ascontiguousarray`` would make a row of a single number.
+    """
     return {name: np.array(tensor, order="C") for name, tensor in tensors.items()}
 
 

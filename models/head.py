@@ -52,7 +52,7 @@ class Head:
         Each row is computed alone and without BLAS, whose rounding depends on the batch and on
         the number of threads: an image gets the same bits in any company.
         """
-        rows = [self._logits_of_one(row_D) for row_D in embedding_BD]
+        rows = [self._logits_of_one(self._transformed(row_D)) for row_D in embedding_BD]
         return np.stack(rows) if rows else np.empty((0, len(self.prototypes_KD)))
 
     def outputs(self, embedding_BD: NDArray[np.float32]) -> Outputs:
@@ -62,17 +62,16 @@ class Head:
         the batch.
         """
         dim = len(self.image_transform_DD)
-        unit = [_unit(row_D.astype(np.float64)) for row_D in embedding_BD]
-        adapted = [_unit(self._transformed(row_D)) for row_D in embedding_BD]
-        return Outputs(
-            logits_BK=self.logits(embedding_BD),
-            unit_BD=np.stack(unit) if unit else np.empty((0, dim)),
-            adapted_BD=np.stack(adapted) if adapted else np.empty((0, dim)),
-            logit_scale=self.logit_scale,
-        )
+        logits_BK = np.empty((len(embedding_BD), len(self.prototypes_KD)))
+        unit_BD, adapted_BD = np.empty((2, len(embedding_BD), dim))
+        for row, embedding_D in enumerate(embedding_BD):
+            u_D = self._transformed(embedding_D)
+            logits_BK[row] = self._logits_of_one(u_D)
+            unit_BD[row] = _unit(embedding_D.astype(np.float64))
+            adapted_BD[row] = _unit(u_D)
+        return Outputs(logits_BK, unit_BD, adapted_BD, self.logit_scale)
 
-    def _logits_of_one(self, embedding_D: NDArray[np.float32]) -> NDArray[np.float64]:
-        u_D = self._transformed(embedding_D)
+    def _logits_of_one(self, u_D: NDArray[np.float64]) -> NDArray[np.float64]:
         # The zero vector has no direction: cosine 0 with every class, the most unusual answer.
         cosines_K = np.einsum("kd,d->k", self.prototypes_KD, u_D) / _norm(u_D)
         return np.asarray(self.logit_scale * cosines_K, dtype=np.float64)

@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from models.bundle import ENCODER, Bundle, Calibration, write_bundle
 from models.decode import decoder_version
 from models.encoder import OnnxEncoder, runtime_version
@@ -22,6 +20,7 @@ from training.data import Dataset, Item, digest_of
 from training.data_report import DataReport
 from training.encoders import DualEncoder
 from training.evaluate import CALIBRATED_DOMAINS, Evaluation
+from training.golden import golden_outputs
 from training.model_card import model_card
 from training.recipe import TrainConfig, as_tables
 from training.report import write_report
@@ -153,8 +152,7 @@ def _golden(draft: Draft) -> list[tuple[dict[str, Any], bytes]]:
     if not chosen:
         return []
     encoder = OnnxEncoder(draft.dual.exported.path)
-    pixels_BHWC = np.stack([draft.dual.preprocess.pixels(data) for data in contents])
-    outputs = draft.head.outputs(encoder.embed(pixels_BHWC))
+    outputs = golden_outputs(contents, encoder, draft.dual.preprocess, draft.head)
     energies_B, scores_B = energy(outputs.logits_BK), draft.scores[draft.config.score](outputs)
     return [
         (

@@ -86,7 +86,7 @@ def train(request: TrainRequest) -> TrainResult:
     encoder = OnnxEncoder(dual.exported.path)
     images = _embed_for_tuning(request, data, dual, encoder)
     tuned = _tune(request, dual, images)
-    head = Head(tuned.image_transform_DD, tuned.prototypes_KD, tuned.logit_scale)
+    head = tuned.head
     scores = _fit_scores(head, images)
     calibration = _calibration(request, data, dual, encoder, head, scores)
     threshold = calibrate(calibration.scores_n, request.config.calibrate)

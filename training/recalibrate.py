@@ -10,8 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from models.bundle import CALIBRATION, HEAD, Bundle, Calibration, write_bundle
 from models.encoder import OnnxEncoder
 from models.errors import ConfigError
@@ -19,6 +17,7 @@ from models.outputs import Floats
 from models.scores import SCORES
 from models.threshold import Threshold
 from training.calibrate import CalibrateConfig, calibrate, expectation
+from training.golden import golden_outputs
 
 REPORT: Final = "report/index.html"
 CARD: Final = "README.md"
@@ -118,9 +117,7 @@ def _golden(bundle: Bundle, score: str) -> list[dict[str, Any]]:
         return images
     encoder, preprocess = OnnxEncoder(bundle.encoder_path), bundle.manifest.preprocess.build()
     contents = [(bundle.path / image["file"]).read_bytes() for image in images]
-    pixels_BHWC = np.stack([preprocess.pixels(data) for data in contents])
-    outputs = bundle.head.outputs(encoder.embed(pixels_BHWC))
-    values_B = bundle.scores[score](outputs)
+    values_B = bundle.scores[score](golden_outputs(contents, encoder, preprocess, bundle.head))
     return [image | {"score": float(value)} for image, value in zip(images, values_B, strict=True)]
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.errors import ConfigError
+from models.head import Head
 from models.nn.adapter import Adapter
 from models.nn.backbone import Backbone
 from training.official import Edr
@@ -184,6 +185,11 @@ class Tuned:
     context_tokens_readable: list[str] | None = None
     """The learned context in words that resemble it; None without prompt tuning."""
 
+    @property
+    def head(self) -> Head:
+        """What is served."""
+        return Head(self.image_transform_DD, self.prototypes_KD, self.logit_scale)
+
 
 def zero_shot(text: TextSource) -> Tuned:
     """Return the untuned model."""
@@ -226,7 +232,7 @@ def tune(
     """
     _check(train_NVD, labels_N, text)
     model = Model(text, config)
-    with _threads(model):
+    with threads(_thread_count(model)):
         return _tune(model, train_NVD, labels_N, config, select, on_epoch)
 
 
@@ -239,20 +245,19 @@ def _tune(
     on_epoch: Callable[[int, int], None] | None,
 ) -> Tuned:
     training = _trainer(model, config, images=len(labels_N))
-    takes_last = config.objective == "official"
+    as_published = config.objective == "official"
     rng = np.random.default_rng(config.seed)
     best = model.fold()
     history: list[Epoch] = [{"epoch": 0.0, **_judge(best, select)}]
     kept = 0
     for epoch in range(1, config.epochs + 1):
-        losses = training.epoch(_batches(train_NVD, labels_N, config, rng))
+        losses = training.epoch(
+            batches(train_NVD, labels_N, size=config.batch_size, rng=rng, drop_last=as_published)
+        )
         folded = model.fold()
         history.append({"epoch": float(epoch), **losses, **_judge(folded, select)})
-        judged, bar = (
-            history[-1].get("select_accuracy", 1.0),
-            history[kept].get("select_accuracy", 0.0),
-        )
-        if takes_last or judged >= bar:
+        judged = history[-1].get("select_accuracy", 1.0)
+        if as_published or judged >= history[kept].get("select_accuracy", 0.0):
             best, kept = folded, epoch
         if on_epoch is not None:
             on_epoch(epoch, config.epochs)
@@ -272,32 +277,42 @@ def _trainer(model: Model, config: TuneConfig, *, images: int) -> Trainer | Offi
     return Trainer(model, config, steps=math.ceil(images / config.batch_size))
 
 
-@contextmanager
-def _threads(model: Model) -> Iterator[None]:
-    """Use one thread unless a large text encoder runs in every step.
+def _thread_count(model: Model) -> int:
+    """Return one thread unless a large text encoder runs in every step."""
+    small = model.prompts is None or model.prompts.context.shape[-1] < _LARGE_WIDTH
+    return 1 if small else torch.get_num_threads()
 
-    The matrices are too small to share: more threads mostly wait for each other, and round
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let torch use so many threads: one, unless matrices are large.
+
+    Small ones are not worth sharing: more threads mostly wait for each other, and round
     differently on another number of cores.
     """
     before = torch.get_num_threads()
-    small = model.prompts is None or model.prompts.context.shape[-1] < _LARGE_WIDTH
-    torch.set_num_threads(1 if small else before)
+    torch.set_num_threads(count)
     try:
         yield
     finally:
         torch.set_num_threads(before)
 
 
-def _batches(
-    train_NVD: Floats, labels_N: Labels, config: TuneConfig, rng: np.random.Generator
+def batches(
+    train_NVD: Floats,
+    labels_N: Labels,
+    *,
+    size: int,
+    rng: np.random.Generator,
+    drop_last: bool = False,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the images in random order, each as one of its views, raw.
 
-    All of them; under ``official`` without what remains after the last full batch.
+    All of them; with ``drop_last`` without what remains after the last full batch, if there is one.
     """
-    (count, views, _), size = train_NVD.shape, config.batch_size
+    count, views, _ = train_NVD.shape
     order_N, view_N = rng.permutation(count), rng.integers(views, size=(count,))
-    dropped = count % size if config.objective == "official" and count >= size else 0
+    dropped = count % size if drop_last and count >= size else 0
     for start in range(0, count - dropped, size):
         rows_B = order_N[start : start + size]
         x_BD = torch.from_numpy(train_NVD[rows_B, view_N[rows_B]])

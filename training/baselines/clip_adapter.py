@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from torch.optim.lr_scheduler import LambdaLR
 
-from training.baselines.few_shot import FewShot, descend, one_thread, steps, unit
+from training.baselines.few_shot import FewShot, descend, steps, unit
+from training.tune import threads
 
 REDUCTION: Final = 4
 """D / H."""
@@ -70,7 +71,7 @@ def clip_adapter(shots: FewShot, *, ratio: float = RATIO) -> ClipAdapter:
         [down_HD, up_DH], lr=_RATE * gain, momentum=0.9, weight_decay=5e-4 / gain
     )
     schedule = _schedule(shots, optimizer)
-    with one_thread():
+    with threads(1):
         descend(shots, logits, optimizer, schedule, batch_size=_BATCH_SIZE)
     return ClipAdapter(
         down_HD=down_HD.detach().numpy(),

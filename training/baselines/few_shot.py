@@ -4,8 +4,7 @@ Axes: N images, V views, B batch, K classes, D embedding.
 """
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
 from models.errors import ConfigError
-from training.tune import Floats, Labels, TextSource
+from training.tune import Floats, Labels, TextSource, batches
 
 
 class Classifier(Protocol):
@@ -86,17 +85,6 @@ def steps(shots: FewShot, batch_size: int) -> int:
     return math.ceil(len(shots.labels_N) / batch_size)
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch use one thread: the matrices are small, and more threads round differently."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def descend(
     shots: FewShot,
     logits: Callable[[Tensor], Tensor],
@@ -122,9 +110,9 @@ def descend(
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     best, kept = _judge(shots, logits), [p.detach().clone() for p in parameters]
     for _ in range(shots.epochs):
-        for x_BD, labels_B in _batches(shots, batch_size, rng):
+        for x_BD, labels_B in batches(shots.train_NVD, shots.labels_N, size=batch_size, rng=rng):
             optimizer.zero_grad()
-            loss = cross_entropy(logits(x_BD), labels_B)
+            loss = cross_entropy(logits(normalize(x_BD, dim=1)), labels_B)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
@@ -134,18 +122,6 @@ def descend(
     with torch.no_grad():
         for parameter, value in zip(parameters, kept, strict=True):
             parameter.copy_(value)
-
-
-def _batches(
-    shots: FewShot, size: int, rng: np.random.Generator
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield all images in random order, each as one of its views, of unit length."""
-    count, views, _ = shots.train_NVD.shape
-    order_N, view_N = rng.permutation(count), rng.integers(views, size=(count,))
-    for start in range(0, count, size):
-        rows_B = order_N[start : start + size]
-        x_BD = torch.from_numpy(shots.train_NVD[rows_B, view_N[rows_B]])
-        yield normalize(x_BD, dim=1), torch.from_numpy(shots.labels_N[rows_B])
 
 
 @torch.no_grad()

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.baselines.few_shot import FewShot, accuracy, descend, one_thread, steps, unit
-from training.tune import Floats
+from training.baselines.few_shot import FewShot, accuracy, descend, steps, unit
+from training.tune import Floats, threads
 
 ALPHA: Final = 1.0
 """Weight of the cache: the paper's."""
@@ -100,7 +100,7 @@ def tip_adapter_f(shots: FewShot) -> TipAdapter:
     optimizer = torch.optim.AdamW([keys_MD], lr=0.001, eps=1e-4)
     total = max(1, shots.epochs * steps(shots, _BATCH_SIZE))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
-    with one_thread():
+    with threads(1):
         descend(shots, logits, optimizer, schedule, batch_size=_BATCH_SIZE)
     return replace(start, keys_MD=keys_MD.detach().double().numpy()).searched(shots)
 

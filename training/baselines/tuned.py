@@ -6,7 +6,7 @@ from typing import Any
 from models.errors import ConfigError
 from models.head import Head
 from training.baselines.few_shot import FewShot
-from training.tune import TextSource, TuneConfig, Tuned, tune, zero_shot
+from training.tune import TextSource, TuneConfig, tune, zero_shot
 
 CROSS_ENTROPY_ALONE: dict[str, Any] = {"lambda_1": 0.0, "lambda_2": 0.0, "gen_steps": 0}
 """CRoFT without its terms."""
@@ -15,12 +15,12 @@ CROSS_ENTROPY_ALONE: dict[str, Any] = {"lambda_1": 0.0, "lambda_2": 0.0, "gen_st
 def single_template(shots: FewShot) -> Head:
     """Return CLIP's zero-shot classifier with one template (Radford et al., ICML 2021, 3.1)."""
     single = shots.text.features_KD if shots.single is None else shots.single
-    return _head(zero_shot(replace(shots.text, features_KD=single)))
+    return zero_shot(replace(shots.text, features_KD=single)).head
 
 
 def ensemble(shots: FewShot) -> Head:
     """Return CLIP's zero-shot classifier with the mean of all templates (same paper, 3.1.4)."""
-    return _head(zero_shot(shots.text))
+    return zero_shot(shots.text).head
 
 
 def cross_entropy(shots: FewShot) -> Head:
@@ -62,10 +62,6 @@ def refuse_without_text_encoder(text: TextSource) -> None:
 
 def _tune(shots: FewShot, **settings: Any) -> Head:
     config = TuneConfig(seed=shots.seed, epochs=shots.epochs, **settings)
-    return _head(
-        tune(shots.train_NVD, shots.labels_N, text=shots.text, config=config, select=shots.select)
-    )
-
-
-def _head(tuned: Tuned) -> Head:
-    return Head(tuned.image_transform_DD, tuned.prototypes_KD, tuned.logit_scale)
+    return tune(
+        shots.train_NVD, shots.labels_N, text=shots.text, config=config, select=shots.select
+    ).head
