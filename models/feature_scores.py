@@ -202,7 +202,7 @@ def fit_neglabel(reference: Reference) -> NegLabel:
     if reference.negatives_MD is None or len(reference.negatives_MD) == 0:
         raise ConfigError(
             "The score `neglabel` needs text features of negative names, and none were given. "
-            "Choose another score."
+            "Give some, or choose another score."
         )
     return NegLabel(reference.negatives_MD.astype(np.float32))
 

@@ -61,6 +61,8 @@ __all__ = [
     "softmax",
 ]
 
+Needs = Literal["nothing", "training images", "negative names"]
+
 FUSED: Final = ("energy", "mahalanobis")
 """What `fused` fuses: how well a class fits, and how near the training images are."""
 
@@ -84,8 +86,6 @@ class LogitScore:
 class ScoreSpec:
     """A score that can be chosen by name."""
 
-    kind: Literal["logits", "features"]
-    """Whether it looks at logits alone, or is fitted on training images."""
     formula: str
     """In one line, higher = more unusual."""
     source: str
@@ -94,19 +94,16 @@ class ScoreSpec:
     """Fit it on training images."""
     restore: Callable[[Tensors], Score]
     """Make it from the tensors that it returned."""
+    needs: Needs = "nothing"
+    """What it is fitted on, beside the classes."""
     stores: Mapping[str, str] = field(default_factory=dict)
-    """Its tensors: dtype and axes, as in ``float32 ND``; a letter is one length, D the bundle's."""
+    """Its tensors: dtype and axes, as in ``float32 ND``; a letter is one length, D the bundle's.
+    None for a function of the logits."""
 
 
 def _of_logits(function: Callable[[Outputs], Floats], formula: str, source: str) -> ScoreSpec:
     score = LogitScore(function)
-    return ScoreSpec(
-        kind="logits",
-        formula=formula,
-        source=source,
-        fit=lambda _: score,
-        restore=lambda _: score,
-    )
+    return ScoreSpec(formula=formula, source=source, fit=lambda _: score, restore=lambda _: score)
 
 
 def _fit_fused(reference: Reference) -> Score:
@@ -151,43 +148,43 @@ SCORES: Final[dict[str, ScoreSpec]] = {
         "after Zhu et al., NeurIPS 2025",
     ),
     "knn": ScoreSpec(
-        kind="features",
         formula="distance of unit embeddings to the k-th nearest training image, k = 1",
         source="Sun et al., ICML 2022",
         fit=fit_knn,
         restore=restore_knn,
+        needs="training images",
         stores={"bank": "float32 ND", "k": "int64"},
     ),
     "mahalanobis": ScoreSpec(
-        kind="features",
         formula="min_c (x - mean_c) P (x - mean_c) / D, P the shared precision",
         source="Lee et al., NeurIPS 2018",
         fit=fit_mahalanobis,
         restore=restore_mahalanobis,
+        needs="training images",
         stores=_GAUSSIANS,
     ),
     "relative_mahalanobis": ScoreSpec(
-        kind="features",
         formula="mahalanobis - (x - mean) P_all (x - mean) / D",
         source="Ren et al., 2021",
         fit=fit_relative_mahalanobis,
         restore=restore_relative_mahalanobis,
+        needs="training images",
         stores=_GAUSSIANS | {"global_whitening": "float32 DD", "global_mean": "float32 D"},
     ),
     "neglabel": ScoreSpec(
-        kind="features",
         formula="logsumexp(scale * cosines to negative names) - logsumexp(logits)",
         source="Jiang et al., ICLR 2024",
         fit=fit_neglabel,
         restore=restore_neglabel,
+        needs="negative names",
         stores={"negatives": "float32 MD"},
     ),
     "fused": ScoreSpec(
-        kind="features",
         formula="mean of (s - mu_s) / sigma_s over energy and mahalanobis",
         source="Croft",
         fit=_fit_fused,
         restore=_restore_fused,
+        needs="training images",
         stores={"mu": "float64 S", "sigma": "float64 S"}
         | {f"mahalanobis.{name}": layout for name, layout in _GAUSSIANS.items()},
     ),
@@ -206,8 +203,12 @@ def fit_score(name: str, reference: Reference) -> Score:
 
 def fit_scores(reference: Reference) -> dict[str, Score]:
     """Fit every score that the reference suffices for, by name."""
-    lacking = {"neglabel"} if reference.negatives_MD is None else set()
-    return {name: fit_score(name, reference) for name in SCORES if name not in lacking}
+    has_names = reference.negatives_MD is not None
+    return {
+        name: spec.fit(reference)
+        for name, spec in SCORES.items()
+        if has_names or spec.needs != "negative names"
+    }
 
 
 def restore_score(

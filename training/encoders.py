@@ -1,9 +1,9 @@
 """The frozen vision-language model of a run: an open_clip backbone, or a foreign ONNX encoder.
 
-Axes: N training images, K classes, D embedding.
+Axes: N training images, K classes, M negative names, D embedding.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -17,8 +17,16 @@ from models.preprocess import Preprocess
 from training.class_names import ClassSpec, listed
 from training.export import export_encoder
 from training.graph_cache import ExportedEncoder
-from training.text_features import TextTable, check_aliases, class_features, load_aliases
-from training.tune import TextSource
+from training.negative_names import prompts_like
+from training.text_features import (
+    ClassFeatures,
+    TextTable,
+    check_aliases,
+    class_features,
+    load_aliases,
+    negative_features,
+)
+from training.tune import Negatives, TextSource
 from training.wrap import EncoderSpec, wrap_encoder
 
 MakeText = Callable[[NDArray[np.float32], NDArray[np.int64]], TextSource]
@@ -101,13 +109,24 @@ def check_encoder(request: EncoderRequest) -> None:
 
 
 def open_encoder(
-    request: EncoderRequest, classes: Sequence[ClassSpec], *, cache: Path
+    request: EncoderRequest,
+    classes: Sequence[ClassSpec],
+    *,
+    cache: Path,
+    negatives: Sequence[str] = (),
 ) -> DualEncoder:
     """Load, export and check the encoder of a run.
 
+    Args:
+        request: which.
+        classes: in index order.
+        cache: of exported graphs.
+        negatives: names that are no class, which get text features beside the classes'.
+
     Raises:
         BackboneError: architecture or weights cannot be had or exported.
-        ConfigError: the files of a foreign encoder do not fit together.
+        ConfigError: the files of a foreign encoder do not fit together, or have no text feature of
+            any negative name.
     """
     if request.encoder and request.spec and request.text_features:
         return _foreign(
@@ -116,12 +135,18 @@ def open_encoder(
             TextTable.load(request.text_features),
             load_aliases(request.aliases) if request.aliases else {},
             classes,
+            negatives,
             cache,
         )
-    return _backbone(request, classes, cache)
+    return _backbone(request, classes, negatives, cache)
 
 
-def _backbone(request: EncoderRequest, classes: Sequence[ClassSpec], cache: Path) -> DualEncoder:
+def _backbone(
+    request: EncoderRequest,
+    classes: Sequence[ClassSpec],
+    negatives: Sequence[str],
+    cache: Path,
+) -> DualEncoder:
     backbone = load_backbone(request.backbone, _pretrained(request))
 
     def text(_: NDArray[np.float32], __: NDArray[np.int64]) -> TextSource:
@@ -129,6 +154,7 @@ def _backbone(request: EncoderRequest, classes: Sequence[ClassSpec], cache: Path
             backbone,
             names=[spec.display_name for spec in classes],
             prompts=[spec.prompts for spec in classes],
+            negatives=prompts_like(classes, negatives),
         )
 
     return DualEncoder(
@@ -152,19 +178,32 @@ def _foreign(
     table: TextTable,
     aliases: dict[str, list[str]],
     classes: Sequence[ClassSpec],
+    negatives: Sequence[str],
     cache: Path,
 ) -> DualEncoder:
-    check_aliases(aliases, classes, table)  # here, before hours of embedding
-    notes: list[str] = []
+    # Here, before hours of embedding.
+    check_aliases(aliases, classes, table)
+    found, notes = negative_features(negatives, table)
+    if found and not any(table.find(aliases.get(c.name, [c.name])) is not None for c in classes):
+        raise ConfigError(
+            "No class has a text feature: negative names have nothing to be compared with. Give "
+            "--aliases, or leave --negatives out."
+        )
 
     def text(train_ND: NDArray[np.float32], labels_N: NDArray[np.int64]) -> TextSource:
-        features_KD, missing = class_features(classes, table, aliases, train_ND, labels_N)
-        if missing:
+        seen = class_features(classes, table, aliases, train_ND, labels_N)
+        if seen.missing:
             notes.append(
-                f"{len(missing)} of {len(classes)} classes have no text feature and take the mean "
-                f"of their training embeddings, and text is moved to meet it: {listed(missing)}."
+                f"{len(seen.missing)} of {len(classes)} classes have no text feature and take the "
+                "mean of their training embeddings, and text is moved to meet it: "
+                f"{listed(seen.missing)}."
             )
-        return TextSource(features_KD=features_KD, logit_scale=spec.logit_scale, name=encoder.stem)
+        return TextSource(
+            features_KD=seen.features_KD,
+            logit_scale=spec.logit_scale,
+            name=encoder.stem,
+            negatives=_moved(found, seen),
+        )
 
     return DualEncoder(
         name=encoder.stem,
@@ -176,3 +215,10 @@ def _foreign(
         text=text,
         notes=notes,
     )
+
+
+def _moved(found: Mapping[str, NDArray[np.float32]], seen: ClassFeatures) -> Negatives | None:
+    if not found:
+        return None
+    text_MD = np.stack(list(found.values()))
+    return Negatives(names=tuple(found), features_MD=seen.moved(text_MD))

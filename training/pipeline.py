@@ -1,6 +1,6 @@
 """Images -> bundle: load, split, embed, tune, calibrate, evaluate, write.
 
-Axes: N images, n calibration images, V views, D embedding.
+Axes: N images, n calibration images, V views, M negative names, D embedding.
 """
 
 import tempfile
@@ -18,13 +18,14 @@ from models.encoder import OnnxEncoder
 from models.errors import ConfigError, TooFewImages
 from models.head import Head
 from models.manifest import Name
-from models.scores import Reference, Score, fit_scores
+from models.scores import SCORES, Reference, Score, fit_scores
 from training.assemble import Draft, write
 from training.calibrate import calibrate, expectation, images_needed, rank_of, too_few
 from training.data import Dataset, Item, load_dataset
 from training.data_report import DataReport
 from training.encoders import DualEncoder, EncoderRequest, check_encoder, open_encoder
 from training.evaluate import Evaluation, Sets, evaluate
+from training.negative_names import read_names, without_classes
 from training.progress import bar, say, say_all
 from training.recipe import TrainConfig
 from training.split import Splits, split
@@ -53,6 +54,8 @@ class TrainRequest:
     """A ``classes.toml``."""
     unknown: Mapping[str, Path] = field(default_factory=dict)
     """Sets of images of anything else, by name: for the report alone."""
+    negatives: Path | None = None
+    """Names that are no class, one a line, for the score that compares with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,8 @@ class _Data:
     report: DataReport
     splits: Splits
     unknown: Mapping[str, Sequence[Item]]
+    negatives: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def train(request: TrainRequest) -> TrainResult:
@@ -79,15 +84,18 @@ def train(request: TrainRequest) -> TrainResult:
     """
     _check_name(request.name)
     _check_tuning(request)
-    _check_score(request.config)
+    _check_score(request)
+    names = () if request.negatives is None else read_names(request.negatives)
     check_encoder(request.encoder)
-    data = _read(request)
-    dual = open_encoder(request.encoder, data.dataset.classes, cache=request.cache)
+    data = _read(request, names)
+    dual = open_encoder(
+        request.encoder, data.dataset.classes, cache=request.cache, negatives=data.negatives
+    )
     encoder = OnnxEncoder(dual.exported.path)
     images = _embed_for_tuning(request, data, dual, encoder)
     tuned = _tune(request, dual, images)
     head = tuned.head
-    scores = _fit_scores(head, images)
+    scores = _fit_scores(tuned, images)
     calibration = _calibration(request, data, dual, encoder, head, scores)
     threshold = calibrate(calibration.scores_n, request.config.calibrate)
     say(f"  The threshold is {threshold.value:.4f}: it {expectation(threshold)}.")
@@ -109,7 +117,7 @@ def train(request: TrainRequest) -> TrainResult:
     return _finish(request, data, draft)
 
 
-def _read(request: TrainRequest) -> _Data:
+def _read(request: TrainRequest, names: tuple[str, ...]) -> _Data:
     """Load and split everything, and refuse before the long work what cannot succeed."""
     with bar("reading images", "image") as progress:
         dataset, report = load_dataset(
@@ -119,7 +127,9 @@ def _read(request: TrainRequest) -> _Data:
     splits = split(dataset, request.config.split, seed=request.config.seed)
     say_all(splits.lines())
     _check_promise(request.config, splits)
-    return _Data(dataset, report, splits, _read_unknown(request, dataset))
+    negatives, notes = without_classes(names, dataset.classes) if names else ((), [])
+    unknown = _read_unknown(request, dataset)
+    return _Data(dataset, report, splits, unknown, negatives, tuple(notes))
 
 
 def _check_name(name: str) -> None:
@@ -131,11 +141,12 @@ def _check_name(name: str) -> None:
         ) from error
 
 
-def _check_score(config: TrainConfig) -> None:
-    if config.score == "neglabel":
+def _check_score(request: TrainRequest) -> None:
+    score = request.config.score
+    if SCORES[score].needs == "negative names" and request.negatives is None:
         raise ConfigError(
-            "`score` is 'neglabel', which needs text features of names that are no class, and a "
-            "run has none. Choose another score."
+            f"`score` is {score!r}, which needs names that are no class. Give them with "
+            "--negatives FILE, one a line, or choose another score."
         )
 
 
@@ -209,11 +220,17 @@ def _tune(request: TrainRequest, dual: DualEncoder, images: _Images) -> Tuned:
         )
 
 
-def _fit_scores(head: Head, images: _Images) -> dict[str, Score]:
+def _fit_scores(tuned: Tuned, images: _Images) -> dict[str, Score]:
     """Fit on plain training images; the images to select by tell how scores really spread."""
-    held_out = None if images.select is None else head.outputs(images.select[0])
-    plain = head.outputs(images.train_NVD[:, 0])
-    return fit_scores(Reference(plain, images.labels_N, held_out=held_out))
+    head, negatives_MD = tuned.head, tuned.negatives_MD
+    return fit_scores(
+        Reference(
+            head.outputs(images.train_NVD[:, 0]),
+            images.labels_N,
+            negatives_MD=None if negatives_MD is None else negatives_MD.astype(np.float64),
+            held_out=None if images.select is None else head.outputs(images.select[0]),
+        )
+    )
 
 
 def _embed(
@@ -257,7 +274,7 @@ def _notes(data: _Data, dual: DualEncoder) -> tuple[str, ...]:
         "Too few images to keep some for a test: the figures of known images are of those that "
         "chose the epoch, and look a little better than they are."
     )
-    return (*dual.notes, *(() if data.splits.test else (untested,)))
+    return (*data.notes, *dual.notes, *(() if data.splits.test else (untested,)))
 
 
 def _finish(request: TrainRequest, data: _Data, draft: Draft) -> TrainResult:

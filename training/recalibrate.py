@@ -77,9 +77,10 @@ def _computed(bundle: Bundle, score: str) -> Floats:
     if score not in SCORES:
         raise ConfigError(f"`score` must be one of {', '.join(SCORES)}, got {score!r}.")
     if score not in bundle.scores:
+        names = " with --negatives FILE" if SCORES[score].needs == "negative names" else ""
         raise ConfigError(
             f"{bundle.path}: the score {score} was not fitted when this bundle was trained. It has "
-            f"{', '.join(bundle.scores)}; train again for another one."
+            f"{', '.join(bundle.scores)}; train again{names} for another one."
         )
     if bundle.calibration.embeddings_nD is None:
         raise ConfigError(

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -72,13 +73,28 @@ def load_aliases(path: Path) -> dict[str, list[str]]:
     return aliases
 
 
+class ClassFeatures(NamedTuple):
+    """The classes as text features see them, whether the file has them or not."""
+
+    features_KD: Floats
+    """Unit rows, (K, D)."""
+    missing: list[str]
+    """The classes that took their images' mean."""
+    gap_D: Floats
+    """What the text of the others was moved by; zero if no class is missing, (D,)."""
+
+    def moved(self, text_MD: Floats) -> Floats:
+        """Return other unit text features moved as the classes' were, unit rows, (M, D)."""
+        return _unit(text_MD + self.gap_D)
+
+
 def class_features(
     classes: Sequence[ClassSpec],
     table: TextTable,
     aliases: Mapping[str, Sequence[str]],
     train_ND: Floats,
     labels_N: NDArray[np.int64],
-) -> tuple[Floats, list[str]]:
+) -> ClassFeatures:
     """Return one unit feature a class, and the names of classes that the file lacks.
 
     A class that is neither in the file nor an alias of something there takes the mean of its
@@ -93,10 +109,6 @@ def class_features(
         train_ND: plain training embeddings, (N, D).
         labels_N: their class indices, (N,).
 
-    Returns:
-        features_KD: shape (K, D), unit rows.
-        missing: the classes that took their images' mean.
-
     Raises:
         ConfigError: an alias points at nothing, or the file's D is not the encoder's.
     """
@@ -104,14 +116,36 @@ def class_features(
     _check_dim(table, train_ND)
     found = [table.find(aliases.get(spec.name, [spec.name])) for spec in classes]
     if all(row is not None for row in found):
-        return _unit(np.stack([row for row in found if row is not None])), []
+        text_KD = np.stack([row for row in found if row is not None])
+        return ClassFeatures(_unit(text_KD), [], np.zeros(text_KD.shape[1], dtype=np.float32))
     images_KD = np.stack([_unit(train_ND[labels_N == k]).mean(axis=0) for k in range(len(classes))])
     pairs = list(zip(found, images_KD, strict=True))
     gaps = [image_D - row for row, image_D in pairs if row is not None]
-    gap_D = np.mean(gaps, axis=0) if gaps else np.float32(0)
+    gap_D = np.mean(gaps, axis=0) if gaps else np.zeros(train_ND.shape[1], dtype=np.float32)
     rows = [image_D if row is None else row + gap_D for row, image_D in pairs]
     missing = [spec.name for spec, row in zip(classes, found, strict=True) if row is None]
-    return _unit(np.stack(rows)), missing
+    return ClassFeatures(_unit(np.stack(rows)), missing, gap_D)
+
+
+def negative_features(
+    names: Sequence[str], table: TextTable
+) -> tuple[dict[str, Floats], list[str]]:
+    """Look up names that are no class.
+
+    Returns:
+        features: unit rows (D,) of the names that the file has.
+        notes: which it has not, for people.
+
+    Raises:
+        ConfigError: it has none of the names that are given.
+    """
+    rows = {name: table.find([name]) for name in names}
+    found = {name: row for name, row in rows.items() if row is not None}
+    missing = [name for name, row in rows.items() if row is None]
+    if missing and not found:
+        raise ConfigError(f"--text-features has none of the negative names: {listed(missing)}.")
+    note = f"{len(missing)} of {len(names)} negative names have no text feature, and are left out"
+    return found, [f"{note}: {listed(missing)}."] if missing else []
 
 
 def check_aliases(

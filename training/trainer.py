@@ -1,6 +1,6 @@
 """One step of tuning under the ``croft`` objective: what is trained, by which optimiser.
 
-Axes: B batch, K classes, D embedding.
+Axes: B batch, K classes, M negative names, D embedding.
 """
 
 from collections.abc import Iterator
@@ -56,6 +56,7 @@ class Model(nn.Module):
         self.prompts = _prompts(text, config) if "prompt" in config.tuning else None
         self.raw_text_KD = torch.from_numpy(text.features_KD)
         self._features_KD = normalize(self.raw_text_KD, dim=1)
+        self._negatives = text.negatives
 
     def text(self) -> Tensor:
         """Return unit text features t (K, D), before the adapter."""
@@ -69,6 +70,18 @@ class Model(nn.Module):
         transform_DD, prototypes_KD = self.adapter.fold(self.text())
         readable = None if self.prompts is None else self.prompts.readable()
         return Folded(transform_DD, prototypes_KD, readable)
+
+    @torch.no_grad()
+    def negatives(self) -> Floats | None:
+        """Return unit features of names that are no class, as prototypes are made: (M, D)."""
+        if self._negatives is None:
+            return None
+        t_MD = (
+            torch.from_numpy(self._negatives.features_MD)
+            if self.prompts is None
+            else self.prompts.of_others(self._negatives.names)
+        )
+        return self.adapter.prototypes(normalize(t_MD, dim=1))
 
 
 def _prompts(text: "TextSource", config: "TuneConfig") -> Prompts:

@@ -1,10 +1,10 @@
 """Tune the head on cached embeddings: adapters, prompts or both, under one of two objectives.
 
-Axes: N images, V views, B batch, K classes, D embedding.
+Axes: N images, V views, B batch, K classes, M negative names, D embedding.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self, get_args
@@ -139,6 +139,16 @@ def official_defaults(**changes: Any) -> TuneConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Negatives:
+    """Names that are no class, as the text side sees them."""
+
+    names: tuple[str, ...]
+    """What people read, which prompt tuning puts behind its context."""
+    features_MD: Floats
+    """Made as the classes' are: (M, D)."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TextSource:
     """The classes as the text side sees them."""
 
@@ -152,18 +162,34 @@ class TextSource:
     """A text encoder, which prompt tuning needs."""
     class_names: tuple[str, ...] = ()
     """What the classes are called behind a learned context."""
+    negatives: Negatives | None = None
+    """Names that are no class, for the score that needs them."""
 
     @classmethod
     def of(
-        cls, backbone: Backbone, *, names: Sequence[str], prompts: Sequence[Sequence[str]]
+        cls,
+        backbone: Backbone,
+        *,
+        names: Sequence[str],
+        prompts: Sequence[Sequence[str]],
+        negatives: Mapping[str, Sequence[str]] | None = None,
     ) -> Self:
-        """Encode K classes, each by its prompts, with the backbone's text encoder."""
+        """Encode K classes, each by its prompts, with the backbone's text encoder.
+
+        ``negatives`` are names that are no class, with theirs.
+        """
         return cls(
             features_KD=backbone.text_features(prompts),
             logit_scale=backbone.logit_scale,
             name=backbone.name,
             backbone=backbone,
             class_names=tuple(names),
+            negatives=None
+            if not negatives
+            else Negatives(
+                names=tuple(negatives),
+                features_MD=backbone.text_features(list(negatives.values())),
+            ),
         )
 
 
@@ -184,6 +210,8 @@ class Tuned:
     """The epoch that was kept."""
     context_tokens_readable: list[str] | None = None
     """The learned context in words that resemble it; None without prompt tuning."""
+    negatives_MD: Floats | None = None
+    """One unit row a name that is no class, made as the prototypes are, (M, D)."""
 
     @property
     def head(self) -> Head:
@@ -195,11 +223,17 @@ def zero_shot(text: TextSource) -> Tuned:
     """Return the untuned model."""
     adapter = Adapter(text.features_KD.shape[1], ratio_image=0.0, ratio_text=0.0)
     transform_DD, prototypes_KD = adapter.fold(torch.from_numpy(text.features_KD))
+    negatives = text.negatives
     return Tuned(
         image_transform_DD=transform_DD,
         prototypes_KD=prototypes_KD,
         logit_scale=text.logit_scale,
         history=[],
+        negatives_MD=(
+            None
+            if negatives is None
+            else adapter.prototypes(torch.from_numpy(negatives.features_MD))
+        ),
     )
 
 
@@ -247,28 +281,33 @@ def _tune(
     training = _trainer(model, config, images=len(labels_N))
     as_published = config.objective == "official"
     rng = np.random.default_rng(config.seed)
-    best = model.fold()
-    history: list[Epoch] = [{"epoch": 0.0, **_judge(best, select)}]
-    kept = 0
+    history: list[Epoch] = [{"epoch": 0.0, **_judge(model.fold(), select)}]
+    kept, best = 0, _state(model)
     for epoch in range(1, config.epochs + 1):
         losses = training.epoch(
             batches(train_NVD, labels_N, size=config.batch_size, rng=rng, drop_last=as_published)
         )
-        folded = model.fold()
-        history.append({"epoch": float(epoch), **losses, **_judge(folded, select)})
+        history.append({"epoch": float(epoch), **losses, **_judge(model.fold(), select)})
         judged = history[-1].get("select_accuracy", 1.0)
         if as_published or judged >= history[kept].get("select_accuracy", 0.0):
-            best, kept = folded, epoch
+            kept, best = epoch, _state(model)
         if on_epoch is not None:
             on_epoch(epoch, config.epochs)
+    model.load_state_dict(best)
+    folded = model.fold()
     return Tuned(
-        image_transform_DD=best.transform_DD,
-        prototypes_KD=best.prototypes_KD,
+        image_transform_DD=folded.transform_DD,
+        prototypes_KD=folded.prototypes_KD,
         logit_scale=model.scale,
         history=history,
         epoch=kept,
-        context_tokens_readable=best.readable,
+        context_tokens_readable=folded.readable,
+        negatives_MD=model.negatives(),
     )
+
+
+def _state(model: Model) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
 
 
 def _trainer(model: Model, config: TuneConfig, *, images: int) -> Trainer | OfficialTrainer:

@@ -47,8 +47,12 @@ class Adapter(nn.Module):
         """
         identity_DD = torch.eye(len(self.image_DD))
         transform_DD = torch.lerp(identity_DD, self.image_DD.T, self.ratio_image)
-        prototypes_KD = normalize(self.text(t_KD).double(), dim=1).float()
-        return transform_DD.numpy().copy(), prototypes_KD.numpy()
+        return transform_DD.numpy().copy(), self.prototypes(t_KD)
+
+    @torch.no_grad()
+    def prototypes(self, t_KD: Tensor) -> Floats:
+        """Return v of unit length, shape (K, D): what a head compares with."""
+        return normalize(self.text(t_KD).double(), dim=1).float().numpy()
 
 
 class Generator(nn.Module):

@@ -4,12 +4,15 @@ Axes: K classes, L context vectors, M tokens of a prompt, W width of the text en
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 from models.errors import ConfigError
 from models.nn.text_tower import TextTower
+
+_NAMES_AT_ONCE: Final = 256
 
 
 class Prompts(nn.Module):
@@ -42,24 +45,43 @@ class Prompts(nn.Module):
             ConfigError: no words, or prompts longer than the text encoder reads.
         """
         super().__init__()
-        start = _fill(tower.tokens(words), length, words)
-        ids_KM, self._last_K = tower.framed([[*start, *tower.tokens(f"{n}.")] for n in names_K])
-        with torch.no_grad():
-            embedded_KMW = tower.embed(ids_KM)
+        self._start = _fill(tower.tokens(words), length, words)
+        self._tower, self._names_K = tower, list(names_K)
+        self._embedded_KMW, self._last_K = self._framed(names_K)
         self._unit = float(tower.vocabulary_ZW.square().sum(dim=1).mean().sqrt())
-        first, after = embedded_KMW[:, :1], embedded_KMW[:, 1 + len(start) :]
-        self._first_K1W, self._rest_KMW = first, after
-        context_KLW = embedded_KMW[:, 1 : 1 + len(start)] / self._unit
+        context_KLW = self._embedded_KMW[:, 1 : 1 + len(self._start)] / self._unit
         initial = context_KLW if class_specific else context_KLW[0]
         self.initial = initial.clone()
         self.context = nn.Parameter(initial.clone())
-        self._tower, self._names_K = tower, list(names_K)
 
     def forward(self) -> Tensor:
         """Return text features (K, D), not normalised."""
-        context_KLW = self._unit * self.context.expand(len(self._names_K), -1, -1)
-        embedded_KMW = torch.cat([self._first_K1W, context_KLW, self._rest_KMW], dim=1)
-        return self._tower.encode(embedded_KMW, self._last_K)
+        return self._encode(self.context, self._embedded_KMW, self._last_K)
+
+    @torch.no_grad()
+    def of_others(self, names: Sequence[str]) -> Tensor:
+        """Return features of names that are no class, a row each, not normalised.
+
+        They stand behind the learned context; of contexts of classes, behind their mean.
+
+        Raises:
+            ConfigError: a prompt is longer than the text encoder reads.
+        """
+        shared_LW = self.context if self.context.ndim == 2 else self.context.mean(dim=0)
+        parts = [names[at : at + _NAMES_AT_ONCE] for at in range(0, len(names), _NAMES_AT_ONCE)]
+        return torch.cat([self._encode(shared_LW, *self._framed(part)) for part in parts])
+
+    def _framed(self, names_K: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return embedded prompts (K, M, W) with the initial context, and their ends (K,)."""
+        tower = self._tower
+        ids_KM, last_K = tower.framed([[*self._start, *tower.tokens(f"{n}.")] for n in names_K])
+        with torch.no_grad():
+            return tower.embed(ids_KM), last_K
+
+    def _encode(self, context: Tensor, embedded_KMW: Tensor, last_K: Tensor) -> Tensor:
+        context_KLW = self._unit * context.expand(len(embedded_KMW), -1, -1)
+        before_K1W, after_KMW = embedded_KMW[:, :1], embedded_KMW[:, 1 + len(self._start) :]
+        return self._tower.encode(torch.cat([before_K1W, context_KLW, after_KMW], dim=1), last_K)
 
     @torch.no_grad()
     def readable(self) -> list[str]:

@@ -259,7 +259,7 @@ def test_a_bundle_of_before_there_were_fitted_scores_loads(tmp_path: Path) -> No
         reseal(path, file)
 
     for bundle in (Bundle.load(path), Bundle.load(SHIPPED)):
-        logit_scores = {name for name, spec in SCORES.items() if spec.kind == "logits"}
+        logit_scores = {name for name, spec in SCORES.items() if not spec.stores}
         assert logit_scores <= set(bundle.scores)
         assert bundle.score is bundle.scores["energy"]
     assert Bundle.load(path).calibration.other_scores == {}

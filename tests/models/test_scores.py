@@ -142,7 +142,7 @@ def test_a_score_survives_its_tensors(name: str) -> None:
 
     np.testing.assert_array_equal(restored(QUERY), FITTED[name](QUERY))
     assert set(tensors) == set(SCORES[name].stores)
-    assert bool(tensors) == (SCORES[name].kind == "features")
+    assert bool(tensors) == (SCORES[name].needs != "nothing")
 
 
 def test_logit_scores_are_those_of_pytorch_ood() -> None:

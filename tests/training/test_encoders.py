@@ -10,7 +10,7 @@ import pytest
 from models.encoder import OnnxEncoder
 from models.errors import BackboneError, ConfigError
 from tests.training.test_pipeline import foreign_encoder
-from training.class_names import default_spec
+from training.class_names import ClassSpec, default_spec
 from training.encoders import EncoderRequest, check_encoder, open_encoder
 
 CLASSES = [default_spec(name) for name in ("elsewhere", "gadget", "widget")]
@@ -112,4 +112,50 @@ def test_the_toybox_brings_its_text_encoder(tmp_path: Path) -> None:
 
     assert source.features_KD.shape == (2, OnnxEncoder(dual.exported.path).dim)
     assert source.class_names == ("kettle", "umbrella")
+    assert source.negatives is None
     assert dual.notes == []
+
+
+def test_negative_names_are_encoded_as_classes_are(tmp_path: Path) -> None:
+    """With the wording that classes share: a name that could be a class has its feature."""
+    prompts = {name: (f"a drawing of a {name}",) for name in ("kettle", "traffic cone")}
+    classes = [ClassSpec(name=n, display_name=n, prompts=p) for n, p in prompts.items()]
+    request = EncoderRequest(backbone="toybox")
+    dual = open_encoder(request, classes[:1], cache=tmp_path, negatives=["traffic_cone", "whale"])
+    both = open_encoder(request, classes, cache=tmp_path)
+    source, expected = (
+        d.text(np.empty((0, 0), dtype=np.float32), np.empty(0, dtype=np.int64))
+        for d in (dual, both)
+    )
+
+    assert source.negatives is not None
+    assert source.negatives.names == ("traffic cone", "whale")
+    np.testing.assert_allclose(source.negatives.features_MD[0], expected.features_KD[1], atol=1e-6)
+
+
+def test_negative_names_of_a_foreign_encoder_are_looked_up(tmp_path: Path) -> None:
+    """They move with the classes that have text; without such a class they mean nothing."""
+    request = with_features(foreign_encoder(tmp_path), "elsewhere", "far away")
+    names = ["far_away", "nowhere"]
+    dual = open_encoder(request, CLASSES, cache=tmp_path / "cache", negatives=names)
+    plain = open_encoder(request, [CLASSES[0]], cache=tmp_path / "cache", negatives=names)
+    moved, still = (d.text(TRAIN_ND, LABELS_N[::-1]).negatives for d in (dual, plain))
+
+    assert dual.notes[0].endswith("no text feature, and are left out: nowhere.")
+    assert moved is not None
+    assert still is not None
+    assert moved.names == still.names == ("far_away",)
+    np.testing.assert_allclose(still.features_MD, np.eye(2, 8)[1:])
+    assert np.abs(moved.features_MD - still.features_MD).max() > 0.1
+    with pytest.raises(ConfigError, match="has none of the negative names: nowhere"):
+        open_encoder(request, CLASSES, cache=tmp_path / "cache", negatives=["nowhere"])
+    with pytest.raises(ConfigError, match="No class has a text feature: negative names have"):
+        open_encoder(request, CLASSES[1:], cache=tmp_path / "cache", negatives=names)
+
+
+def with_features(request: EncoderRequest, *names: str) -> EncoderRequest:
+    """Replace the text features by one axis a name."""
+    assert request.text_features is not None
+    features_TD = np.eye(len(names), 8, dtype=np.float32)
+    np.savez(request.text_features, class_names=np.array(names), features=features_TD)
+    return request

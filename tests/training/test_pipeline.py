@@ -1,12 +1,15 @@
 """training.pipeline: a bundle from images, with a real encoder, in a few seconds."""
 
+import io
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from models.bundle import Bundle
 from models.decision import decide
@@ -113,9 +116,39 @@ def test_a_fitted_score_can_decide(request_: TrainRequest) -> None:
     for golden in bundle.manifest.self_test.images:
         pixels_HWC = preprocess.pixels((bundle.path / golden.file).read_bytes())
         assert decide(bundle, encoder.embed(pixels_HWC[None])[0]).score == golden.score
+
+
+def test_negative_names_can_decide(
+    request_: TrainRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their features point where such images lie: these are refused, and known ones are not."""
+    names = tmp_path / "names.txt"
+    names.write_text("# colours\nwhite\nyellow\nblack\nReds\nmauve\n")
+    _write_features(request_.encoder, [*KNOWN, *UNKNOWN])
     config = replace(request_.config, score="neglabel")
-    with pytest.raises(ConfigError, match="needs text features of names that are no class"):
-        run(replace(request_, config=config))
+
+    _, bundle = run(replace(request_, config=config, negatives=names))
+
+    assert bundle.manifest.score.name == "neglabel"
+    assert set(bundle.scores) == {"neglabel", *bundle.calibration.other_scores} == set(SCORES)
+    assert len(bundle.score.tensors()["negatives"]) == 3
+    caught = bundle.manifest.metrics["unknown"]["other colours"]["caught"]  # type: ignore[index,call-overload]
+    assert caught["rate"] > 0.9  # type: ignore[index,call-overload,operator]
+    report = (bundle.path / "report" / "index.html").read_text()
+    printed = capsys.readouterr().out
+    for note in ("are classes, and left out: Reds.", "feature, and are left out: mauve."):
+        assert note in report
+        assert note in printed
+
+
+def _write_features(encoder: EncoderRequest, names: Sequence[str]) -> None:
+    """Give these colours the text features of a perfect text encoder."""
+    assert encoder.encoder is not None
+    assert encoder.text_features is not None
+    images = [colour_image(name, seed=77, size=16, format="PNG") for name in names]
+    embed = OnnxEncoder(tiny_graph(encoder.encoder.parent / "tiny.onnx")).embed
+    pixels_BHWC = np.stack([np.asarray(Image.open(io.BytesIO(data))) for data in images])
+    np.savez(encoder.text_features, class_names=np.array(names), features=embed(pixels_BHWC))
 
 
 def test_the_same_run_gives_the_same_head_and_the_next_version(request_: TrainRequest) -> None:
@@ -183,6 +216,8 @@ def test_known_classes_among_the_unknown_are_pointed_out(
     [
         ({"name": "my photos"}, "cannot be called 'my photos': .*Give another --name"),
         ({"name": ""}, "cannot be called ''"),
+        ({"config": TrainConfig(score="neglabel")}, "no class. Give them with --negatives FILE"),
+        ({"negatives": Path("lost.txt")}, "lost.txt: the negative names cannot be read"),
         ({"encoder": EncoderRequest(backbone="ViT-B-17")}, "no architecture `ViT-B-17`"),
         ({"encoder": EncoderRequest(backbone="toybox", pretrained="x")}, "no weights `x`"),
     ],

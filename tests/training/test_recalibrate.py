@@ -68,8 +68,9 @@ def test_a_score_that_was_not_stored_comes_from_the_embeddings(tmp_path: Path) -
     np.testing.assert_array_equal(new.calibration.scores_n, old.calibration.other_scores["mcm"])
     with pytest.raises(ConfigError, match="neither calibration scores for mcm nor"):
         recalibrate(bare, CalibrateConfig(), score="mcm")
-    with pytest.raises(ConfigError, match="score knn was not fitted when this bundle was trained"):
-        recalibrate(unfitted, CalibrateConfig(), score="knn")
+    for score, advice in (("knn", "again for"), ("neglabel", "again with --negatives FILE for")):
+        with pytest.raises(ConfigError, match=f"score {score} was not fitted .* {advice} another"):
+            recalibrate(unfitted, CalibrateConfig(), score=score)
     with pytest.raises(ConfigError, match="`score` must be one of energy"):
         recalibrate(old, CalibrateConfig(), score="magic")
 

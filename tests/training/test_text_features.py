@@ -7,7 +7,7 @@ import pytest
 
 from models.errors import ConfigError
 from training.class_names import default_spec
-from training.text_features import TextTable, class_features, load_aliases
+from training.text_features import TextTable, class_features, load_aliases, negative_features
 
 CLASSES = [default_spec("golden_retriever"), default_spec("bird"), default_spec("gadget")]
 TRAIN_ND = np.array([[1, 0, 0], [0, 2, 0], [0, 0, 3], [0, 3, 3]], dtype=np.float32)
@@ -24,7 +24,7 @@ def table(tmp_path: Path) -> TextTable:
 
 def test_names_aliases_and_images_fill_the_table(tmp_path: Path) -> None:
     """A class that is neither there nor an alias is the mean of its images, and is named."""
-    features_KD, missing = class_features(
+    features_KD, missing, _ = class_features(
         CLASSES, table(tmp_path), {"bird": ["robin", "jay"]}, TRAIN_ND, LABELS_N
     )
 
@@ -36,7 +36,7 @@ def test_names_aliases_and_images_fill_the_table(tmp_path: Path) -> None:
 
 def test_text_alone_stays_where_it_is(tmp_path: Path) -> None:
     """By name whatever its case, and by the mean of two aliases."""
-    features_KD, missing = class_features(
+    features_KD, missing, _ = class_features(
         CLASSES[:2], table(tmp_path), {"bird": ["robin", "jay"]}, TRAIN_ND, LABELS_N
     )
 
@@ -49,7 +49,7 @@ def test_without_any_text_a_class_is_the_mean_of_its_images(tmp_path: Path) -> N
     """There is no text to move."""
     classes = [default_spec("widget"), default_spec("gizmo"), default_spec("gadget")]
 
-    features_KD, missing = class_features(classes, table(tmp_path), {}, TRAIN_ND, LABELS_N)
+    features_KD, missing, _ = class_features(classes, table(tmp_path), {}, TRAIN_ND, LABELS_N)
 
     assert missing == ["widget", "gizmo", "gadget"]
     expected_D = np.array([0, np.sqrt(0.5), 1 + np.sqrt(0.5)])
@@ -68,10 +68,34 @@ def test_a_class_without_text_does_not_draw_all_images_to_it(tmp_path: Path) -> 
     np.savez(path, class_names=np.array(["a", "b", "c"]), features=text_D + own_KD[:3])
     classes = [default_spec(name) for name in "abcd"]
 
-    features_KD, missing = class_features(classes, TextTable.load(path), {}, train_ND, labels_N)
+    features_KD, missing, _ = class_features(classes, TextTable.load(path), {}, train_ND, labels_N)
 
     assert missing == ["d"]
     assert ((train_ND @ features_KD.T).argmax(axis=1) == labels_N).mean() > 0.95
+
+
+def test_other_names_move_with_the_classes(tmp_path: Path) -> None:
+    """A name that means what a class means ends where the class does, moved or not."""
+    aliases = {"bird": ["robin", "jay"]}
+    for classes in (CLASSES, CLASSES[:2]):
+        seen = class_features(classes, table(tmp_path), aliases, TRAIN_ND, LABELS_N)
+        found, notes = negative_features(["golden-retriever"], table(tmp_path))
+
+        moved_MD = seen.moved(np.stack(list(found.values())))
+
+        assert bool(seen.missing) == bool(seen.gap_D.any())
+        np.testing.assert_allclose(moved_MD, seen.features_KD[:1], rtol=1e-6)
+        assert notes == []
+
+
+def test_negative_names_that_the_file_lacks_are_named(tmp_path: Path) -> None:
+    """Those that it has do; without one of them there is nothing to go on with."""
+    found, notes = negative_features(["jay", "dodo", "tench", "moa"], table(tmp_path))
+
+    assert list(found) == ["jay", "tench"]
+    assert notes == ["2 of 4 negative names have no text feature, and are left out: dodo, moa."]
+    with pytest.raises(ConfigError, match="has none of the negative names: dodo, moa"):
+        negative_features(["dodo", "moa"], table(tmp_path))
 
 
 @pytest.mark.parametrize(

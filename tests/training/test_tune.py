@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from models.errors import ConfigError
 from models.head import Head
 from tests.backbones import tiny_backbone
-from training.tune import TextSource, TuneConfig, Tuned, tune, zero_shot
+from training.tune import Negatives, TextSource, TuneConfig, Tuned, tune, zero_shot
 
 # Axes: N images, V views, K classes, D embedding.
 
@@ -154,9 +154,13 @@ def test_progress_counts_epochs() -> None:
 
 def backbone_text(folder: Path) -> TextSource:
     """Return four classes behind a tiny text encoder."""
-    names = ["cup", "tree", "boat", "key"]
-    prompts = [[f"a photo of a {name}."] for name in names]
-    return TextSource.of(tiny_backbone(folder), names=names, prompts=prompts)
+    prompts = {name: [f"a photo of a {name}."] for name in ("cup", "tree", "boat", "key")}
+    return TextSource.of(
+        tiny_backbone(folder),
+        names=list(prompts),
+        prompts=list(prompts.values()),
+        negatives={name: prompts[name] for name in ("boat", "cup")},
+    )
 
 
 @pytest.mark.parametrize("class_specific", [False, True])
@@ -181,6 +185,29 @@ def test_prompts_and_adapters_are_tuned_together(tmp_path: Path) -> None:
     assert np.abs(both.image_transform_DD - np.eye(DIM)).max() > 1e-3
     assert both.context_tokens_readable is not None
     assert both.history[-1]["cross_entropy"] < prompts.history[-1]["cross_entropy"]
+
+
+@pytest.mark.parametrize("tuning", ["adapter", "prompt", "prompt+adapter"])
+def test_names_that_are_no_class_are_adapted_as_classes_are(tuning: Any, tmp_path: Path) -> None:
+    """Called like a class they end on its prototype, in the epoch that is kept and untuned."""
+    source, data = backbone_text(tmp_path), images(32)
+    wrong = (data[0][:, 0], (data[1] + 1) % CLASSES)
+    config = replace(QUICK, tuning=tuning)
+    last, best = (tune(*data, text=source, config=config, select=s) for s in (None, wrong))
+    assert best.epoch < last.epoch
+    for tuned in (last, best, zero_shot(source)):
+        assert tuned.negatives_MD is not None
+        np.testing.assert_allclose(tuned.negatives_MD, tuned.prototypes_KD[[2, 0]], atol=1e-6)
+
+
+def test_features_without_a_text_encoder_are_adapted_as_classes_are() -> None:
+    """Of any length; without names there are none."""
+    negatives = Negatives(names=("other",), features_MD=7 * text().features_KD[2:3])
+    source = replace(text(), negatives=negatives)
+    tuned = tune(*images(32), text=source, config=QUICK)
+    assert tuned.negatives_MD is not None
+    np.testing.assert_allclose(tuned.negatives_MD, tuned.prototypes_KD[2:3], atol=1e-6)
+    assert tune(*images(32), text=text(), config=QUICK).negatives_MD is None
 
 
 @pytest.mark.parametrize("tuning", ["prompt", "prompt+adapter"])

@@ -4,7 +4,7 @@ import argparse
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from training.calibrate import CalibrateConfig
 from training.encoders import EncoderRequest
@@ -13,7 +13,7 @@ from training.recipe import TrainConfig, load_recipe
 from training.split import SplitConfig
 from training.summary import summarize
 from training.table import lines_of
-from training.tune import TuneConfig
+from training.tune import Objective, TuneConfig, official_defaults
 from training.unknown import named_folders
 
 Config = TypeVar("Config", SplitConfig, TuneConfig, CalibrateConfig)
@@ -29,6 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--unknown", action="append", default=[], metavar="NAME=DIR",
         help="images of anything else, for the report alone; may be given several times",
+    )  # fmt: skip
+    parser.add_argument(
+        "--negatives", type=Path, metavar="FILE",
+        help="names that are no class, one a line, for the score neglabel",
     )  # fmt: skip
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "croft")
     _add_encoder_arguments(parser.add_argument_group("encoder"))
@@ -49,6 +53,10 @@ def _add_encoder_arguments(group: Any) -> None:
 
 def _add_run_arguments(group: Any) -> None:
     group.add_argument("--tuning", choices=("adapter", "prompt", "prompt+adapter"))
+    group.add_argument(
+        "--objective", choices=get_args(Objective),
+        help="what is minimised (default croft); official without a recipe: the authors' settings",
+    )  # fmt: skip
     group.add_argument("--shots", type=int, help="training images of each class and domain")
     group.add_argument("--domains", help="domains to train and calibrate on, with commas")
     group.add_argument("--calibration", choices=("pac", "conformal"))
@@ -69,10 +77,11 @@ def run(args: argparse.Namespace) -> int:
             out=args.out,
             name=name,
             encoder=_encoder(args),
-            config=_config(args),
+            config=config_of(args),
             cache=args.cache,
             classes_file=args.classes,
             unknown=named_folders(args.unknown),
+            negatives=args.negatives,
         )
     )
     print("", *lines_of(summarize(result.evaluation)), sep="\n")
@@ -90,14 +99,14 @@ def _encoder(args: argparse.Namespace) -> EncoderRequest:
     )
 
 
-def _config(args: argparse.Namespace) -> TrainConfig:
+def config_of(args: argparse.Namespace) -> TrainConfig:
     """Return the recipe, with the flags that were given laid over it."""
-    base = load_recipe(args.recipe) if args.recipe else TrainConfig()
+    base = load_recipe(args.recipe) if args.recipe else _defaults(args.objective)
     domains = tuple(args.domains.split(",")) if args.domains else None
     return replace(
         base,
         split=_with(base.split, shots=args.shots, domains=domains),
-        tune=_with(base.tune, tuning=args.tuning),
+        tune=_with(base.tune, tuning=args.tuning, objective=args.objective),
         calibrate=_with(
             base.calibrate, method=args.calibration, alpha=args.alpha, delta=args.delta
         ),
@@ -106,6 +115,11 @@ def _config(args: argparse.Namespace) -> TrainConfig:
         golden_images=0 if args.no_golden else base.golden_images,
         keep_embeddings=base.keep_embeddings and not args.no_embeddings,
     )
+
+
+def _defaults(objective: Objective | None) -> TrainConfig:
+    """Return the settings without a recipe: for the authors' objective, the authors' own."""
+    return TrainConfig(tune=official_defaults()) if objective == "official" else TrainConfig()
 
 
 def _with(config: Config, **given: Any) -> Config:

@@ -70,6 +70,30 @@ def test_only_the_context_has_a_slope(tiny: Backbone) -> None:
     assert all(p.grad is None for p in tiny.model.parameters())
 
 
+def test_other_names_stand_behind_the_learned_context(tiny: Backbone) -> None:
+    """A name gets the features of a class of that name, in however many batches."""
+    prompts = Prompts(tiny.text_tower(), NAMES, words="a photo of a")
+    with torch.no_grad():
+        prompts.context.add_(torch.randn(prompts.context.shape, generator=torch.manual_seed(0)))
+    many = NAMES * 100
+    features_MD = prompts.of_others(many)
+    expected_KD = prompts().detach().numpy()
+    np.testing.assert_allclose(features_MD[:3].numpy(), expected_KD, atol=1e-5)
+    np.testing.assert_allclose(features_MD[-3:].numpy(), expected_KD, atol=1e-5)
+
+
+def test_other_names_share_the_mean_of_contexts_of_classes(tiny: Backbone) -> None:
+    """None of the contexts is theirs."""
+    of_classes = Prompts(tiny.text_tower(), NAMES, words="a photo of a", class_specific=True)
+    shared = Prompts(tiny.text_tower(), NAMES, words="a photo of a")
+    with torch.no_grad():
+        noise_KLW = torch.randn(of_classes.context.shape, generator=torch.manual_seed(0))
+        of_classes.context.add_(noise_KLW)
+        shared.context.copy_(of_classes.context.mean(dim=0))
+    features_MD = of_classes.of_others(["lamp"])
+    np.testing.assert_allclose(features_MD.numpy(), shared.of_others(["lamp"]).numpy(), atol=1e-5)
+
+
 def test_a_context_needs_words(tiny: Backbone) -> None:
     """An empty beginning is refused by the setting's name."""
     with pytest.raises(ConfigError, match="`context_words` must hold at least one word, got ' '"):

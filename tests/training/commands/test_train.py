@@ -9,7 +9,8 @@ from models.bundle import Bundle
 from models.errors import ConfigError
 from tests.bundles import KNOWN
 from tests.training.test_pipeline import foreign_encoder, write_colours
-from training.commands.train import add_arguments, run
+from training.commands.train import add_arguments, config_of, run
+from training.tune import TuneConfig, official_defaults
 
 
 def train(tmp_path: Path, *flags: str) -> int:
@@ -38,6 +39,40 @@ def test_the_figures_are_printed_and_the_name_is_the_folders(
     printed = capsys.readouterr().out
     assert "known images refused; inside the band of" in printed
     assert str(bundle.path / "report" / "index.html") in printed
+
+
+@pytest.mark.parametrize("flag", ["recipe", "flag"])
+def test_a_score_that_needs_names_is_refused_without_them(tmp_path: Path, flag: str) -> None:
+    """There is no data, and still the message says what to give."""
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('score = "neglabel"')
+    given = ["--recipe", str(recipe)] if flag == "recipe" else ["--score", "neglabel"]
+
+    with pytest.raises(ConfigError, match="Give them with --negatives FILE, one a line"):
+        train(tmp_path, *given)
+    with pytest.raises(ConfigError, match="names that are not there"):
+        train(tmp_path, *given, "--negatives", str(tmp_path / "names that are not there"))
+
+
+def test_the_objective_without_a_recipe_brings_its_settings(tmp_path: Path) -> None:
+    """The authors'; with a recipe, all but the objective stays as it says."""
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("[tune]\nepochs = 7\nlambda_2 = 3.0")
+
+    assert tuning_of("--objective", "official") == official_defaults()
+    assert tuning_of("--objective", "croft") == tuning_of() == TuneConfig()
+    assert tuning_of("--recipe", str(recipe), "--objective", "official") == TuneConfig(
+        objective="official", epochs=7, lambda_2=3.0
+    )
+    with pytest.raises(ConfigError, match="'official', which is defined for adapters only"):
+        tuning_of("--objective", "official", "--tuning", "prompt")
+
+
+def tuning_of(*flags: str) -> TuneConfig:
+    """Return how a run with these flags would tune."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return config_of(parser.parse_args(["images", *flags])).tune
 
 
 def test_prompt_tuning_of_a_foreign_encoder_is_refused_before_the_data_is_read(
