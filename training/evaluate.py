@@ -18,6 +18,7 @@ from models.decision import Decision, decide
 from models.embed import ImageFile, embed_files
 from models.encoder import OnnxEncoder
 from models.errors import ConfigError, DataError
+from models.scores import SCORES
 from models.threshold import Threshold
 
 KNOWN: Final = "known"
@@ -87,6 +88,8 @@ class Row:
     label: str
     domain: str | None
     decision: Decision
+    scores: Mapping[str, float]
+    """Every score that was calibrated, the deciding one too, by name."""
 
     @property
     def correct(self) -> bool:
@@ -101,6 +104,8 @@ class Evaluation:
     rows: tuple[Row, ...]
     threshold: Threshold
     classes: tuple[str, ...]
+    thresholds: Mapping[str, float]
+    """Of every score that was calibrated, for the same promise, by name."""
 
     def of(self, name: str) -> tuple[Row, ...]:
         """Return the rows of one set."""
@@ -148,11 +153,33 @@ def _judge(
     set_of_N: Sequence[str],
     embeddings_ND: NDArray[np.float32],
 ) -> Evaluation:
+    thresholds = _thresholds(bundle)
     rows = tuple(
-        Row(name, file.path, file.label, file.domain, decide(bundle, embedding_D))
+        Row(
+            name,
+            file.path,
+            file.label,
+            file.domain,
+            decide(bundle, embedding_D),
+            _scores(bundle, thresholds, embedding_D),
+        )
         for name, file, embedding_D in zip(set_of_N, files, embeddings_ND, strict=True)
     )
-    return Evaluation(rows, bundle.threshold, tuple(bundle.manifest.labels))
+    return Evaluation(rows, bundle.threshold, tuple(bundle.manifest.labels), thresholds)
+
+
+def _thresholds(bundle: Bundle) -> dict[str, float]:
+    """Return what each score's threshold would be, were it to decide: the rank is the same."""
+    stored, rank = bundle.calibration, bundle.threshold.rank
+    calibrated = {bundle.manifest.score.name: stored.scores_n, **stored.other_scores}
+    return {name: float(np.sort(calibrated[name])[-rank]) for name in SCORES if name in calibrated}
+
+
+def _scores(
+    bundle: Bundle, names: Iterable[str], embedding_D: NDArray[np.float32]
+) -> dict[str, float]:
+    outputs = bundle.head.outputs(embedding_D[None])
+    return {name: float(bundle.scores[name](outputs)[0]) for name in names}
 
 
 def _check_labels(classes: Sequence[str], files: Iterable[LabelledFile]) -> None:

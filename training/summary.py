@@ -27,7 +27,8 @@ def summarize(evaluation: Evaluation) -> Figures:
     ECE; ``domains`` the same by domain; ``unknown`` how many images of each set were caught at the
     threshold, and how well the score tells them from known and from shifted images. There,
     ``all`` compares with every known image and ``correct`` only with those classified correctly,
-    as some papers do.
+    as some papers do. ``scores`` holds what each score that was calibrated would refuse, catch and
+    tell apart, at its own threshold: shares alone, of all images.
     """
     known, shifted = evaluation.of(KNOWN), evaluation.of(SHIFTED)
     return {
@@ -49,6 +50,7 @@ def summarize(evaluation: Evaluation) -> Figures:
             name: _unknown_figures(evaluation.of(name), known, shifted)
             for name in evaluation.unknown_sets
         },
+        "scores": {name: _score_figures(evaluation, name) for name in evaluation.thresholds},
     }
 
 
@@ -112,14 +114,43 @@ def _against(known: Sequence[Row], unknown: Sequence[Row]) -> Figures:
     }
 
 
-def _separation(known_N: Floats, unknown_N: Floats) -> Figures:
-    low, high = metrics.auroc_interval(known_N, unknown_N, seed=_SEED)
+def _score_figures(evaluation: Evaluation, score: str) -> Figures:
+    threshold = evaluation.thresholds[score]
+
+    def values(name: str) -> Floats:
+        return np.array([row.scores[score] for row in evaluation.of(name)], dtype=np.float64)
+
+    known_N, shifted_N = values(KNOWN), values(SHIFTED)
+    return {
+        "threshold": threshold,
+        "refused": {
+            name: float(np.mean(values_N > threshold)) if len(values_N) else None
+            for name, values_N in ((KNOWN, known_N), (SHIFTED, shifted_N))
+        },
+        "unknown": {
+            name: {
+                "caught": float(np.mean(values(name) > threshold)),
+                "against_known": _told_apart(known_N, values(name)) if len(known_N) else None,
+                "against_shifted": _told_apart(shifted_N, values(name)) if len(shifted_N) else None,
+            }
+            for name in evaluation.unknown_sets
+        },
+    }
+
+
+def _told_apart(known_N: Floats, unknown_N: Floats) -> Figures:
     return {
         "auroc": metrics.auroc(known_N, unknown_N),
+        "ood_miss_at_id_keep_95": metrics.ood_miss_at_id_keep_95(known_N, unknown_N),
+        "id_reject_at_ood_catch_95": metrics.id_reject_at_ood_catch_95(known_N, unknown_N),
+    }
+
+
+def _separation(known_N: Floats, unknown_N: Floats) -> Figures:
+    low, high = metrics.auroc_interval(known_N, unknown_N, seed=_SEED)
+    return _told_apart(known_N, unknown_N) | {
         "auroc_low": low,
         "auroc_high": high,
         "aupr_unknown": metrics.aupr_unknown(known_N, unknown_N),
         "aupr_known": metrics.aupr_known(known_N, unknown_N),
-        "ood_miss_at_id_keep_95": metrics.ood_miss_at_id_keep_95(known_N, unknown_N),
-        "id_reject_at_ood_catch_95": metrics.id_reject_at_ood_catch_95(known_N, unknown_N),
     }

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,12 @@ from models.bundle import Bundle
 from models.decision import Decision, decide
 from models.encoder import OnnxEncoder
 from models.errors import ConfigError, DataError
+from models.scores import SCORES
 from tests.bundles import load_tiny
 from tests.training.evaluations import colour_evaluation, colour_sets
+from training.calibrate import CalibrateConfig
 from training.evaluate import KNOWN, SHIFTED, Evaluation, Sets, as_dict, evaluate, write_rows
+from training.recalibrate import recalibrate
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +40,34 @@ def test_every_answer_is_the_one_that_the_file_gets_alone(
 
     for row in evaluation.rows[::7]:
         assert row.decision == answer(bundle, row.path)
+
+
+def test_every_calibrated_score_is_there_as_if_it_decided(
+    judged: tuple[Bundle, Evaluation], tmp_path: Path
+) -> None:
+    """Value and threshold are those of a bundle in which it does; the one that decides is one."""
+    bundle, evaluation = judged
+    path = recalibrate(bundle, CalibrateConfig(), score="neglabel", out=tmp_path / "neglabel")
+    other = Bundle.load(path)
+
+    assert list(evaluation.thresholds) == list(SCORES)
+    assert evaluation.thresholds["energy"] == bundle.threshold.value
+    assert evaluation.thresholds["neglabel"] == other.threshold.value
+    for row in evaluation.rows[::15]:
+        assert set(row.scores) == set(SCORES)
+        assert row.scores["energy"] == row.decision.score
+        assert row.scores["neglabel"] == answer(other, row.path).score
+
+
+def test_scores_that_were_not_calibrated_are_left_out(tmp_path: Path) -> None:
+    """As in a bundle from before there were others."""
+    bundle = load_tiny(tmp_path / "bundle")
+    old = replace(bundle, calibration=replace(bundle.calibration, other_scores={}))
+
+    evaluation = evaluate(old, colour_sets(tmp_path))
+
+    assert evaluation.thresholds == {"energy": bundle.threshold.value}
+    assert all(set(row.scores) == {"energy"} for row in evaluation.rows)
 
 
 def test_rows_keep_the_order_of_the_sets_and_say_where_they_are_from(

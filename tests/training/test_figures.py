@@ -94,7 +94,7 @@ def test_the_confusion_matrix_has_a_row_for_unknown_and_a_column_for_refused(
 def test_many_classes_are_drawn_without_names() -> None:
     """400 labels on an axis would be a grey bar."""
     classes = tuple(f"class {i}" for i in range(400))
-    judged = Evaluation((row(KNOWN, 1.0, label="class 7"),), THRESHOLD, ("cup", *classes))
+    judged = Evaluation((row(KNOWN, 1.0, label="class 7"),), THRESHOLD, ("cup", *classes), {})
 
     found = texts(drawn.confusion_matrix(judged))
 
@@ -125,6 +125,6 @@ def test_pictures_are_the_same_every_time(judged: Evaluation) -> None:
 def test_scores_that_are_all_equal_can_be_drawn() -> None:
     """Even at the threshold itself."""
     threshold = Threshold(method="conformal", alpha=0.5, delta=None, n=1, rank=1, value=1.0)
-    judged = Evaluation((row(KNOWN, 1.0), row(KNOWN, 1.0)), threshold, ("cup", "hat"))
+    judged = Evaluation((row(KNOWN, 1.0), row(KNOWN, 1.0)), threshold, ("cup", "hat"), {})
 
     assert "0.0 % refused" in texts(drawn.histograms(judged, score="energy"))

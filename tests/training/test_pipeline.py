@@ -111,6 +111,7 @@ def test_a_fitted_score_can_decide(request_: TrainRequest) -> None:
     assert bundle.manifest.score.name == "fused"
     assert set(SCORES) - set(bundle.scores) == {"neglabel"}
     assert {"fused", *bundle.calibration.other_scores} == set(bundle.scores)
+    assert set(bundle.manifest.metrics["scores"]) == set(bundle.scores)  # type: ignore[arg-type]
     encoder = OnnxEncoder(bundle.encoder_path)
     preprocess = bundle.manifest.preprocess.build()
     for golden in bundle.manifest.self_test.images:

@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -105,6 +106,39 @@ def test_the_figures_are_those_of_the_evaluation(
         area = figures["unknown"]["greys & co <b>"][f"against_{name}"]["correct"]
         assert f"{area['auroc']:.3f} ({area['auroc_low']:.3f}–{area['auroc_high']:.3f})" in text
     assert "inside the band" in text
+
+
+def test_every_score_has_a_row_and_the_deciding_one_is_marked(
+    written: tuple[Bundle, Evaluation, Path], source: str
+) -> None:
+    """With its AUROC and share caught of each unknown set, and the shares that it refuses."""
+    _, evaluation, _ = written
+    figures = summarize(evaluation)["scores"]
+    table = source[source.index('id="every-score"') :].partition("</table>")[0]
+    rows = [Page(f"<tr{part}").text for part in table.split("<tr")[3:]]
+
+    assert table.count('class="decides"') == 1
+    assert "other styles refused" in Page(table).text
+    expected = []
+    for name, part in figures.items():
+        unknown = part["unknown"]["greys & co <b>"]
+        shares = (unknown["caught"], part["refused"]["known"], part["refused"]["shifted"])
+        decides = " decides" if name == "energy" else ""
+        cells = " ".join(f"{100 * share:.1f} %" for share in shares)
+        expected.append(f"{name}{decides} {unknown['against_known']['auroc']:.3f} {cells}")
+    assert rows == expected
+
+
+def test_one_score_alone_needs_no_table(
+    written: tuple[Bundle, Evaluation, Path], tmp_path: Path
+) -> None:
+    """In a bundle from before there were others."""
+    bundle, evaluation, _ = written
+    energy = replace(evaluation, thresholds={"energy": bundle.threshold.value})
+
+    page = write_report(tmp_path, bundle=bundle, evaluation=energy, examples=0)
+
+    assert "every-score" not in page.read_text(encoding="utf-8")
 
 
 def test_the_promise_comes_first(source: str) -> None:

@@ -29,12 +29,12 @@ def row(
         p_value=0.5,
         candidates=(best,),
     )
-    return Row(name, Path("x.jpg"), label, domain, decision)
+    return Row(name, Path("x.jpg"), label, domain, decision, {"energy": score, "msp": -score})
 
 
 def evaluation(*rows: Row) -> Evaluation:
     """Return an evaluation of these rows."""
-    return Evaluation(rows, THRESHOLD, ("cup", "hat"))
+    return Evaluation(rows, THRESHOLD, ("cup", "hat"), {"energy": THRESHOLD.value, "msp": -3.0})
 
 
 @pytest.fixture
@@ -114,12 +114,36 @@ def test_unknown_images_are_compared_with_all_and_with_correct_ones(
     assert things["against_shifted"]["correct"]["auroc"] == pytest.approx((0 + 1 + 1) / 3)
 
 
+def test_every_score_is_judged_at_its_own_threshold(figures: dict[str, Any]) -> None:
+    """One that turns the deciding one around; that one's figures are the same as above."""
+    energy, other = figures["scores"]["energy"], figures["scores"]["msp"]
+    against = figures["unknown"]["things"]["against_known"]["all"]
+
+    assert (energy["threshold"], other["threshold"]) == (10.0, -3.0)
+    assert energy["refused"] == {"known": 1 / 4, "shifted": 1 / 2}
+    assert other["refused"] == {"known": 2 / 4, "shifted": 0.0}
+    assert energy["unknown"]["things"]["caught"] == 1 / 3
+    assert other["unknown"]["things"]["caught"] == 1 / 3
+    for name, value in energy["unknown"]["things"]["against_known"].items():
+        assert value == against[name]
+    assert other["unknown"]["things"]["against_known"]["auroc"] == pytest.approx(
+        1 - against["auroc"]
+    )
+    assert set(other["unknown"]["things"]["against_shifted"]) == {
+        "auroc",
+        "ood_miss_at_id_keep_95",
+        "id_reject_at_ood_catch_95",
+    }
+
+
 def test_what_was_not_given_is_none() -> None:
     """Shifted images alone have no band, and are compared with."""
     figures = summarize(evaluation(row(SHIFTED, 1.0), row("things", 2.0)))
 
     assert figures["known"] is None
     assert figures["unknown"]["things"]["against_known"] is None
+    assert figures["scores"]["msp"]["refused"] == {"known": None, "shifted": 1.0}
+    assert figures["scores"]["msp"]["unknown"]["things"]["against_known"] is None
     assert figures["unknown"]["things"]["against_shifted"]["all"]["auroc"] == 1.0
     assert figures["domains"] == {}
 

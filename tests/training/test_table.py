@@ -1,5 +1,7 @@
 """training.table."""
 
+from dataclasses import replace
+
 from models.threshold import Threshold
 from tests.training.test_summary import evaluation, row
 from training.evaluate import KNOWN, SHIFTED
@@ -40,8 +42,8 @@ def test_refusals_outside_the_band_are_shouted() -> None:
 def test_a_marginal_bundle_is_called_marginal() -> None:
     """In the first line."""
     marginal = Threshold(method="conformal", alpha=0.05, delta=None, n=19, rank=1, value=10.0)
-    judged = evaluation(row(KNOWN, 1.0))
+    judged = replace(evaluation(row(KNOWN, 1.0)), threshold=marginal)
 
-    first = lines_of(summarize(type(judged)(judged.rows, marginal, judged.classes)))[0]
+    first = lines_of(summarize(judged))[0]
 
     assert first.endswith("(marginal).")
