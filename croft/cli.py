@@ -37,6 +37,9 @@ COMMANDS: Final = {
         "training.commands.calibrate", "training", "another alpha for a bundle: a new version"
     ),
     "evaluate": Entry("training.commands.evaluate", "training", "judge a bundle on a data set"),
+    "compare": Entry(
+        "training.commands.compare", "training", "every method and score on your images"
+    ),
     "serve": Entry("service.serve", "service", "classify over HTTP and refuse the unknown"),
     "healthcheck": Entry("service.healthcheck", "service", "exit 0 if a service is ready"),
     "toybox": Entry("training.commands.toybox", "training", "toy images, and their encoder"),

@@ -1,0 +1,135 @@
+"""Rows -> one picture: how often a method is right, against how well unknown images stand out."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from training.comparison.judge import Row
+from training.comparison.shift import SHIFTED
+from training.comparison.summary import Estimate, distinct, headline, intervals_are, seeds_of
+from training.comparison.table import MEAN, about_auroc, accuracy_by_set, auroc_by_score
+
+Marks = dict[str, tuple[str, str]]
+"""Colour and shape by method."""
+
+# Okabe & Ito's colours, which colour-blind readers can tell apart; shapes for those who print grey.
+_COLOURS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000")
+_SHAPES: Final = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
+_STYLE: Final = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#888888",
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "legend.frameon": False,
+}
+
+
+def write_picture(rows: Sequence[Row], path: Path) -> None:
+    """Write the picture as PNG."""
+    with mpl.rc_context(_STYLE):  # type: ignore[arg-type]
+        figure_of(rows).savefig(path, dpi=150, metadata={"Software": None})
+
+
+def figure_of(rows: Sequence[Row]) -> Figure:
+    """Draw a panel for each score, a mark for each method; without scores accuracies alone."""
+    return _scores_figure(rows) if distinct(rows, "score") else _accuracy_figure(rows)
+
+
+def marks_of(methods: Sequence[str]) -> Marks:
+    """Return a colour and a shape for each method, no pair twice in 77."""
+    return {
+        name: (_COLOURS[i % len(_COLOURS)], _SHAPES[i % len(_SHAPES)])
+        for i, name in enumerate(methods)
+    }
+
+
+def _scores_figure(rows: Sequence[Row]) -> Figure:
+    scores = distinct(rows, "score")
+    right, areas = accuracy_by_set(rows), auroc_by_score(rows)
+    marks = marks_of(distinct(rows, "method"))
+    columns = min(4, len(scores) + 1)  # one place is the legend's
+    lines = math.ceil((len(scores) + 1) / columns)
+    figure = Figure(figsize=(1.2 + 2.9 * columns, 1.4 + 2.6 * lines), layout="constrained")
+    grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    panels: list[Axes] = list(grid.ravel())
+    panels[0].xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    for axes, score in zip(panels, scores, strict=False):
+        axes.set_title(score, fontsize=11, loc="left")
+        for method in marks:
+            _mark(axes, right[method, MEAN], areas[method, score], marks[method])
+    for axes in panels[len(scores) :]:
+        axes.axis("off")
+    _label_outer(panels, columns, len(scores))
+    panels[-1].legend(handles=_handles(marks), loc="center", fontsize=10.5)
+    figure.supxlabel(f"accuracy, %: {_about_accuracy(rows)}", fontsize=11)
+    figure.supylabel(about_auroc(rows), fontsize=11)
+    figure.suptitle(_caption(rows), fontsize=9.5, x=0.01, ha="left")
+    return figure
+
+
+def _mark(axes: Axes, x: Estimate, y: Estimate, mark: tuple[str, str]) -> None:
+    colour, shape = mark
+    axes.errorbar(
+        100 * x.mean,
+        100 * y.mean,
+        xerr=100 * x.half,
+        yerr=100 * y.half,
+        color=colour,
+        marker=shape,
+        markersize=6.5,
+        markeredgecolor="white",
+        markeredgewidth=0.6,
+        elinewidth=0.8,
+        alpha=0.9,
+    )
+
+
+def _label_outer(panels: Sequence[Axes], columns: int, used: int) -> None:
+    """Number the lowest panel of each column; below some there is only the legend."""
+    for index, axes in enumerate(panels[:used]):
+        axes.tick_params(labelbottom=index + columns >= used)
+
+
+def _handles(marks: Marks) -> list[Line2D]:
+    return [
+        Line2D([], [], color=colour, marker=shape, markersize=8, linestyle="none", label=method)
+        for method, (colour, shape) in marks.items()
+    ]
+
+
+def _about_accuracy(rows: Sequence[Row]) -> str:
+    known = headline(rows)
+    if len(known) == 1:
+        return known[0]
+    return f"mean of {len(known)} {'shifted ' if known[0].endswith(SHIFTED) else ''}known sets"
+
+
+def _caption(rows: Sequence[Row]) -> str:
+    return intervals_are(seeds_of(rows)).replace("±:", "Bars:").replace(". ", ".\n")
+
+
+def _accuracy_figure(rows: Sequence[Row]) -> Figure:
+    right = accuracy_by_set(rows)
+    marks = marks_of(distinct(rows, "method"))
+    figure = Figure(figsize=(7.5, 1.6 + 0.36 * len(marks)), layout="constrained")
+    axes = figure.subplots()
+    for place, (method, (colour, shape)) in enumerate(marks.items()):
+        found = right[method, MEAN]
+        axes.errorbar(
+            100 * found.mean, place, xerr=100 * found.half, color=colour, marker=shape, markersize=8
+        )
+    axes.set_yticks(range(len(marks)), list(marks))
+    axes.set_ylim(len(marks) - 0.5, -0.5)
+    axes.set_xlabel(f"accuracy, %: {_about_accuracy(rows)}")
+    figure.suptitle(_caption(rows), fontsize=9.5, x=0.01, ha="left")
+    return figure

@@ -1,0 +1,176 @@
+"""Rows -> tables: a short one for the terminal, a full one in Markdown."""
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from statistics import mean
+from typing import Final
+
+from training.comparison.judge import Row
+from training.comparison.shift import SHIFTED
+from training.comparison.summary import (
+    Estimate,
+    accuracies,
+    distinct,
+    estimate,
+    headline,
+    intervals_are,
+    seeds_of,
+)
+
+WIDTH: Final = 100
+"""Of the terminal's table, in characters; more columns go below."""
+MEAN: Final = "mean"
+NO_UNKNOWN: Final = (
+    "No unknown sets were given (--unknown NAME=DIR): accuracy alone, no AUROC and no FPR95."
+)
+
+_Cells = Mapping[tuple[str, str], str]
+"""By row and column."""
+
+
+def lines_of(rows: Sequence[Row]) -> list[str]:
+    """Return the tables for a terminal: accuracy by known set, AUROC by score."""
+    known, methods = _accuracy_columns(rows), distinct(rows, "method")
+    right = {(m, _starred(k)): text(e) for (m, k), e in accuracy_by_set(rows).items()}
+    lines = [f"Accuracy, %{_about_star(rows)}"]
+    lines += [*_plain(methods, [_starred(name) for name in known], right), ""]
+    if scores := distinct(rows, "score"):
+        area = {key: text(found) for key, found in auroc_by_score(rows).items()}
+        lines += [about_auroc(rows), *_plain(methods, scores, area), ""]
+    else:
+        lines += [NO_UNKNOWN, ""]
+    return [*lines, intervals_are(seeds_of(rows))]
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Return everything: accuracies, the summary with both FPR95, and each pair of sets."""
+    known, methods = _accuracy_columns(rows), distinct(rows, "method")
+    right = {(m, k): text(e) for (m, k), e in accuracy_by_set(rows).items()}
+    parts = ["# Comparison", intervals_are(seeds_of(rows)), "## Accuracy, %"]
+    parts.append(_markdown("method", methods, known, right))
+    if not distinct(rows, "score"):
+        return "\n\n".join([*parts, NO_UNKNOWN]) + "\n"
+    apart = [row for row in rows if row["known"] in headline(rows)]
+    parts += [f"## {about_auroc(rows)}", _ABOUT_FPR95, _pairs_table(apart)]
+    for one, other in product(distinct(rows, "known"), distinct(rows, "unknown")):
+        pair = [row for row in rows if (row["known"], row["unknown"]) == (one, other)]
+        parts += [f"## {other} against {one}", _pairs_table(pair)]
+    return "\n\n".join(parts) + "\n"
+
+
+_ABOUT_FPR95: Final = (
+    "Two numbers are called FPR95. *unknown missed*: the share of unknown images that pass where "
+    "95 % of the known are kept (`ood_miss_at_id_keep_95`). *known lost*: the share of known "
+    "images that are refused where 95 % of the unknown are caught (`id_reject_at_ood_catch_95`). "
+    "Both in %, means without an interval: the error of their thresholds is not estimated."
+)
+
+
+def accuracy_by_set(rows: Sequence[Row]) -> dict[tuple[str, str], Estimate]:
+    """Return the accuracy by method and known set, and their mean over the headline's sets."""
+    found = {}
+    for method in distinct(rows, "method"):
+        own = [row for row in accuracies(rows) if row["method"] == method]
+        for known in distinct(rows, "known"):
+            found[method, known] = estimate([r for r in own if r["known"] == known], "accuracy")
+        found[method, MEAN] = estimate(
+            [row for row in own if row["known"] in headline(rows)], "accuracy"
+        )
+    return found
+
+
+def auroc_by_score(rows: Sequence[Row]) -> dict[tuple[str, str], Estimate]:
+    """Return the AUROC by method and score: the mean over the headline's and unknown sets."""
+    sets = headline(rows)
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row["known"] in sets:
+            groups.setdefault((row["method"], row["score"]), []).append(row)
+    return {key: estimate(members, "auroc") for key, members in groups.items()}
+
+
+def text(found: Estimate) -> str:
+    """Write an estimate in percent: ``91.3 ± 0.4``."""
+    return f"{100 * found.mean:.1f} ± {100 * found.half:.1f}"
+
+
+def _accuracy_columns(rows: Sequence[Row]) -> list[str]:
+    """Return the headline's sets, their mean if there are two or more, and all other sets."""
+    first = headline(rows)
+    rest = [name for name in distinct(rows, "known") if name not in first]
+    return [*first, *([MEAN] if len(first) > 1 else []), *rest]
+
+
+def about_auroc(rows: Sequence[Row]) -> str:
+    """Say what the summary's AUROC is a mean of."""
+    unknown, known = distinct(rows, "unknown"), headline(rows)
+    shifted = "shifted " if known[0].endswith(SHIFTED) else ""
+    of = unknown[0] if len(unknown) == 1 else f"{len(unknown)} unknown sets"
+    against = known[0] if len(known) == 1 else f"{len(known)} {shifted}known sets"
+    mean_of = "" if len(unknown) == len(known) == 1 else "mean of "
+    return f"AUROC, %: {mean_of}{of} against {against}"
+
+
+def _starred(known: str) -> str:
+    """Return a shorter name of a shifted set, for a table that is narrow."""
+    return f"{known.removesuffix(SHIFTED)}*" if known.endswith(SHIFTED) else known
+
+
+def _about_star(rows: Sequence[Row]) -> str:
+    shifted = any(name.endswith(SHIFTED) for name in headline(rows))
+    return " (* = shifted: no training image is from there)" if shifted else ""
+
+
+def _pairs_table(rows: Sequence[Row]) -> str:
+    columns = ["AUROC", "unknown missed", "known lost"]
+    cells: dict[tuple[str, str], str] = {}
+    names = []
+    for method, score in product(distinct(rows, "method"), distinct(rows, "score")):
+        own = [row for row in rows if (row["method"], row["score"]) == (method, score)]
+        figures = [
+            text(estimate(own, "auroc")),
+            *(
+                f"{100 * mean(row[key] for row in own):.1f}"
+                for key in ("ood_miss_at_id_keep_95", "id_reject_at_ood_catch_95")
+            ),
+        ]
+        name = f"{method} | {score}"
+        names.append(name)
+        cells |= {(name, column): cell for column, cell in zip(columns, figures, strict=True)}
+    return _markdown("method | score", names, columns, cells)
+
+
+def _markdown(corner: str, names: Sequence[str], columns: Sequence[str], cells: _Cells) -> str:
+    head = f"| {corner} | {' | '.join(columns)} |"
+    rule = "|---" * (head.count("|") - 1) + "|"
+    body = [
+        f"| {name} | {' | '.join(cells[name, column] for column in columns)} |" for name in names
+    ]
+    return "\n".join([head, rule, *body])
+
+
+def _plain(names: Sequence[str], columns: Sequence[str], cells: _Cells) -> list[str]:
+    """Return aligned lines, in as many blocks of columns as fit `WIDTH`."""
+    left = max(map(len, names))
+    lines = []
+    for block in _blocks(columns, cells, names, room=WIDTH - left):
+        lines.append(" " * left + "".join(f"  {name:>{width}}" for name, width in block.items()))
+        lines += [
+            f"{name:<{left}}" + "".join(f"  {cells[name, c]:>{w}}" for c, w in block.items())
+            for name in names
+        ]
+    return lines
+
+
+def _blocks(
+    columns: Sequence[str], cells: _Cells, names: Sequence[str], *, room: int
+) -> list[dict[str, int]]:
+    """Return the widths of columns, in blocks; each block holds a column at least."""
+    blocks: list[dict[str, int]] = [{}]
+    for column in columns:
+        width = max(len(column), *(len(cells[name, column]) for name in names))
+        used = sum(blocks[-1].values()) + 2 * len(blocks[-1])
+        if blocks[-1] and used + width + 2 > room:
+            blocks.append({})
+        blocks[-1][column] = width
+    return blocks
