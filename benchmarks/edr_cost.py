@@ -26,6 +26,7 @@ from torch.nn.functional import normalize
 from models.nn.adapter import Adapter
 from training import objective, official
 from training.official_trainer import OfficialTrainer
+from training.progress import say
 from training.trainer import Model, Trainer
 from training.tune import TextSource, TuneConfig, official_defaults
 
@@ -97,7 +98,7 @@ def report(
             if turn >= 5:  # the first turns warm caches and memory up
                 took.append(1000 * (time.perf_counter() - start))
     ours, theirs = median(times[0]), median(times[1])
-    print(f"{what:10}  croft {ours:6.2f} ms  official {theirs:6.2f} ms  ratio {ours / theirs:.2f}")  # noqa: T201
+    say(f"{what:10}  croft {ours:6.2f} ms  official {theirs:6.2f} ms  ratio {ours / theirs:.2f}")
     return ours / theirs
 
 

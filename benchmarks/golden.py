@@ -27,6 +27,7 @@ from torch.nn.functional import cross_entropy
 
 from models.nn.adapter import Adapter
 from training import official
+from training.progress import say
 
 TOLERANCE: Final = 1e-8
 BRANCHES: Final = {"shifted": True, "vlcs": False, "pacs": False}
@@ -54,7 +55,7 @@ def main() -> int:
     try:
         passed = [check(path) for path in parser.parse_args().files]
     except BadFile as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        sys.stderr.write(f"{error}\n")
         return 2
     return 0 if all(passed) else 1
 
@@ -68,13 +69,13 @@ def check(path: Path) -> bool:
     edr, uses_shifted = configuration(path)
     arrays = read(path)
     found = recompute(arrays, edr=edr, uses_shifted=uses_shifted)
-    print(f"{path.name}: edr {edr}, shifted features {'used' if uses_shifted else 'left out'}")  # noqa: T201
+    say(f"{path.name}: edr {edr}, shifted features {'used' if uses_shifted else 'left out'}")
     passed = True
     for name in sorted(name for name in arrays if name.startswith("expected_")):
         error = relative_error(found.get(name), arrays[name])
         passed &= error <= TOLERANCE
         verdict = "ok" if error <= TOLERANCE else "FAILED"
-        print(f"  {name.removeprefix('expected_'):22}  {error:8.1e}  {verdict}")  # noqa: T201
+        say(f"  {name.removeprefix('expected_'):22}  {error:8.1e}  {verdict}")
     return passed
 
 
