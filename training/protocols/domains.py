@@ -20,7 +20,7 @@ from typing import Final
 from training.class_names import default_spec
 from training.data import Item
 from training.listing import Entry
-from training.protocols.draw import by_class, by_class_and_domain, drawn, others, unlike
+from training.protocols.draw import by_class_and_domain, drawn, others, without_copies
 from training.protocols.folders import Expected
 from training.protocols.open_sets import FOLDERS, Overlap, say_incomplete, unknown_sets
 from training.protocols.protocol import SELECT, Draw, Protocol
@@ -109,34 +109,38 @@ def _trial(
 ) -> Trial:
     pool = [e for d in data.domains if d != held_out for e in _entries(data, source, d)]
     if draw.as_published:
-        select_entries = drawn(pool, PUBLISHED_SELECT, seed=f"select {seed}", kind=by_class)
-        left = others(pool, select_entries)
-        train_entries = data.published_shots(left, draw.shots, seed)
+        train, select = _published_training(data, draw, seed, pool)
     else:
-        train_entries = drawn(pool, draw.shots, seed=seed, kind=by_class_and_domain)
-        left = others(pool, train_entries)
-        select_entries = drawn(left, SELECT, seed=seed, kind=by_class_and_domain)
-    train, select = source.read(train_entries), source.read(select_entries)
+        train, select = _training(draw, seed, pool)
     target = _entries(data, source, held_out)
     known = {held_out: source.read(target)}
     if draw.as_published:
-        judged = source.read(drawn(target, PUBLISHED_JUDGED, seed=seed))
-        known[f"{held_out}, at most {PUBLISHED_JUDGED} a class"] = judged
-    else:
-        select = unlike(select, train)
-        known = {held_out: unlike(known[held_out], train, select)}
-        unknown = {
-            name: unlike(items, train, select, known[held_out]) for name, items in unknown.items()
-        }
-    return Trial(
+        judged = drawn(target, PUBLISHED_JUDGED, seed=seed)
+        known[f"{held_out}, at most {PUBLISHED_JUDGED} a class"] = source.read(judged)
+    trial = Trial(
         name=held_out,
         seed=seed,
         classes=tuple(default_spec(name) for name in data.classes),
-        train=train,
-        select=select,
+        train=source.read(train),
+        select=source.read(select),
         known=known,
         unknown=unknown,
     )
+    return trial if draw.as_published else without_copies(trial)
+
+
+def _training(draw: Draw, seed: int, pool: list[Entry]) -> tuple[list[Entry], list[Entry]]:
+    """Return what to train on and what to choose by."""
+    train = drawn(pool, draw.shots, seed=seed, kind=by_class_and_domain)
+    left = others(pool, train)
+    return train, drawn(left, SELECT, seed=seed, kind=by_class_and_domain)
+
+
+def _published_training(
+    data: Domains, draw: Draw, seed: int, pool: list[Entry]
+) -> tuple[list[Entry], list[Entry]]:
+    select = drawn(pool, PUBLISHED_SELECT, seed=f"select {seed}")
+    return data.published_shots(others(pool, select), draw.shots, seed), select
 
 
 PACS: Final = Domains(

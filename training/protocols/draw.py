@@ -3,9 +3,11 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import replace
 
 from training.data import Item
 from training.listing import Entry
+from training.trial import Trial
 
 
 def by_class(entry: Entry) -> Hashable:
@@ -51,7 +53,16 @@ def others(entries: Iterable[Entry], chosen: Iterable[Entry]) -> list[Entry]:
     return [entry for entry in entries if entry.path not in taken]
 
 
-def unlike(items: Sequence[Item], *seen: Sequence[Item]) -> tuple[Item, ...]:
-    """Return the items whose bytes are none of those seen."""
+def without_copies(trial: Trial) -> Trial:
+    """Return the trial without files that, byte for byte, come earlier in it: trained on, chosen
+    by, known, unknown."""
+    select = _unlike(trial.select, trial.train)
+    known = {name: _unlike(items, trial.train, select) for name, items in trial.known.items()}
+    seen = (trial.train, select, *known.values())
+    unknown = {name: _unlike(items, *seen) for name, items in trial.unknown.items()}
+    return replace(trial, select=select, known=known, unknown=unknown)
+
+
+def _unlike(items: Sequence[Item], *seen: Sequence[Item]) -> tuple[Item, ...]:
     digests = {item.digest for part in seen for item in part}
     return tuple(item for item in items if item.digest not in digests)

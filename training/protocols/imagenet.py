@@ -24,7 +24,7 @@ from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
 from training.class_names import ClassSpec
 from training.data import Item
 from training.listing import Entry
-from training.protocols.draw import drawn, others, unlike
+from training.protocols.draw import drawn, others, without_copies
 from training.protocols.folders import Expected, subfolders
 from training.protocols.protocol import SELECT, Draw, Protocol
 from training.protocols.source import Source
@@ -138,33 +138,31 @@ def _trial(
 ) -> Trial:
     division = divide(wnids, seed, as_published=draw.as_published)
     pool = _known(source, folders["train"], division, wnids)
-    train_entries = drawn(pool, draw.shots, seed=seed)
-    known_entries = {
+    train = drawn(pool, draw.shots, seed=seed)
+    known = {
         name: _known(source, folders[name], division, wnids)
         for name in ("imagenet", *_SHIFTS)
         if name == "imagenet" or name in draw.sets
     }
-    rest = known_entries["imagenet"] if draw.as_published else others(pool, train_entries)
-    train, select = source.read(train_entries), source.read(drawn(rest, SELECT, seed=seed))
-    known = {name: source.read(entries) for name, entries in known_entries.items()}
-    unknown = _unknown(source, draw, seed, folders["imagenet"], division)
+    rest = known["imagenet"] if draw.as_published else others(pool, train)
+    select = drawn(rest, SELECT, seed=seed)
     if draw.as_published:
         known = {f"imagenet, {SELECT} a class": select, **known}
-    else:
-        select = unlike(select, train)
-        known = {name: unlike(items, train, select) for name, items in known.items()}
-        unknown = {
-            name: unlike(items, train, select, *known.values()) for name, items in unknown.items()
-        }
-    return Trial(
+    trial = Trial(
         name="imagenet-400",
         seed=seed,
         classes=specs(wnids, division),
-        train=train,
-        select=select,
-        known=known,
-        unknown=unknown,
+        train=source.read(train),
+        select=source.read(select),
+        known={name: source.read(entries) for name, entries in known.items()},
+        unknown=_unknown(source, draw, seed, folders["imagenet"], division),
     )
+    return trial if draw.as_published else without_copies(trial)
+
+
+def _domain(folder: Expected) -> str:
+    """Return where images are from: shifts from elsewhere than those trained on."""
+    return "imagenet" if folder.name == "train" else folder.name
 
 
 def _known(source: Source, folder: Expected, division: Division, wnids: list[str]) -> list[Entry]:
@@ -174,7 +172,9 @@ def _known(source: Source, folder: Expected, division: Division, wnids: list[str
     for index, wnid in enumerate(wnids):
         name = str(index) if folder.name == "imagenetv2" else wnid
         if wnid in division.known and name in present:
-            entries += source.entries(folder, name, label=division.known[wnid])
+            entries += source.entries(
+                folder, name, label=division.known[wnid], domain=_domain(folder)
+            )
     return entries
 
 
@@ -183,7 +183,11 @@ def _unknown(
 ) -> dict[str, tuple[Item, ...]]:
     if UNKNOWN not in draw.sets:
         return {}
-    entries = [e for wnid in division.unknown for e in source.entries(folder, wnid)]
+    entries = [
+        entry
+        for wnid in division.unknown
+        for entry in source.entries(folder, wnid, domain=_domain(folder))
+    ]
     if draw.as_published:
         entries = drawn(entries, _PUBLISHED_UNKNOWN, seed=seed, kind=lambda _: "one label")
     return {UNKNOWN: source.read(entries)}
