@@ -16,6 +16,11 @@ from training.comparison.trials import held_out_trials, split_trials
 from training.data import Item, load_dataset
 from training.encoders import check_encoder
 from training.progress import bar, say, say_all
+from training.protocols.flags import (
+    add_protocol_arguments,
+    check_protocol_arguments,
+    protocol_trials,
+)
 from training.split import SplitConfig
 from training.trial import Trial
 from training.unknown import load_unknown, named_folders, overlap_notes
@@ -25,7 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument(
         "data", type=Path, metavar="DATA",
-        help="class folders, domain/class folders, or a .csv or .parquet manifest",
+        help="class folders, domain/class folders, a .csv or .parquet manifest; with --protocol "
+        "the folder of its data sets",
     )  # fmt: skip
     parser.add_argument(
         "--unknown", action="append", default=[], metavar="NAME=DIR",
@@ -37,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--classes", type=Path, help="classes.toml: order, display names, prompts")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "croft")
     _add_trial_arguments(parser.add_argument_group("trials"))
+    add_protocol_arguments(parser)
     add_encoder_arguments(parser)
 
 
@@ -59,9 +66,10 @@ def run(args: argparse.Namespace) -> int:
     methods, scores = chosen_methods(args.methods), chosen_scores(args.scores)
     if args.seeds < 1:
         raise ConfigError(f"--seeds must be at least 1, got {args.seeds}.")
+    check_protocol_arguments(args)
     request = encoder_request(args)
     check_encoder(request)
-    trials = list(_trials(args))
+    trials = list(protocol_trials(args) if args.protocol else _trials(args))
     rows = compare(trials, request, methods=methods, scores=scores, cache=args.cache)
     say("", *lines_of(rows))
     if args.out is not None:
