@@ -13,6 +13,7 @@ from training.comparison.methods import left_out
 from training.encoders import EncoderRequest, open_encoder
 from training.progress import bar, say_all
 from training.trial import Trial
+from training.views import ViewConfig
 
 
 def compare(
@@ -66,7 +67,7 @@ def _plan(trials: Sequence[Trial], methods: Sequence[str], scores: Sequence[str]
         f"To train: {len(methods)} methods ({', '.join(methods)}) on {len(trials)} trials "
         f"({', '.join(names)}; seeds: {seeds}): {len(methods) * len(trials)} times{judged}.",
         f"To embed, where not in the cache: {len(judged_items(trials)):,} images once; "
-        f"{views:,} training images of all seeds in several views.",
+        f"{views:,} training images of all seeds in {ViewConfig().count} views.",
     ]
 
 

@@ -1,7 +1,6 @@
 """Rows -> tables: a short one for the terminal, a full one in Markdown."""
 
 from collections.abc import Mapping, Sequence
-from itertools import product
 from statistics import mean
 from typing import Final
 
@@ -22,6 +21,17 @@ WIDTH: Final = 100
 MEAN: Final = "mean"
 NO_UNKNOWN: Final = (
     "No unknown sets were given (--unknown NAME=DIR): accuracy alone, no AUROC and no FPR95."
+)
+
+_FPR95: Final = {
+    "unknown missed": "ood_miss_at_id_keep_95",
+    "known lost": "id_reject_at_ood_catch_95",
+}
+_ABOUT_FPR95: Final = (
+    "Two numbers are called FPR95. *unknown missed*: the share of unknown images that pass where "
+    "95 % of the known are kept (`ood_miss_at_id_keep_95`). *known lost*: the share of known "
+    "images that are refused where 95 % of the unknown are caught (`id_reject_at_ood_catch_95`). "
+    "Both in %, means without an interval: the error of their thresholds is not estimated."
 )
 
 _Cells = Mapping[tuple[str, str], str]
@@ -50,48 +60,43 @@ def markdown(rows: Sequence[Row]) -> str:
     parts.append(_markdown("method", methods, known, right))
     if not distinct(rows, "score"):
         return "\n\n".join([*parts, NO_UNKNOWN]) + "\n"
-    apart = [row for row in rows if row["known"] in headline(rows)]
-    parts += [f"## {about_auroc(rows)}", _ABOUT_FPR95, _pairs_table(apart)]
-    for one, other in product(distinct(rows, "known"), distinct(rows, "unknown")):
-        pair = [row for row in rows if (row["known"], row["unknown"]) == (one, other)]
+    parts += [f"## {about_auroc(rows)}", _ABOUT_FPR95, _pairs_table(_of_headline(rows))]
+    for (one, other), pair in _grouped(rows, "known", "unknown").items():
         parts += [f"## {other} against {one}", _pairs_table(pair)]
     return "\n\n".join(parts) + "\n"
 
 
-_ABOUT_FPR95: Final = (
-    "Two numbers are called FPR95. *unknown missed*: the share of unknown images that pass where "
-    "95 % of the known are kept (`ood_miss_at_id_keep_95`). *known lost*: the share of known "
-    "images that are refused where 95 % of the unknown are caught (`id_reject_at_ood_catch_95`). "
-    "Both in %, means without an interval: the error of their thresholds is not estimated."
-)
-
-
 def accuracy_by_set(rows: Sequence[Row]) -> dict[tuple[str, str], Estimate]:
     """Return the accuracy by method and known set, and their mean over the headline's sets."""
-    found = {}
-    for method in distinct(rows, "method"):
-        own = [row for row in accuracies(rows) if row["method"] == method]
-        for known in distinct(rows, "known"):
-            found[method, known] = estimate([r for r in own if r["known"] == known], "accuracy")
-        found[method, MEAN] = estimate(
-            [row for row in own if row["known"] in headline(rows)], "accuracy"
-        )
-    return found
+    once = accuracies(rows)
+    groups = _grouped(once, "method", "known")
+    groups |= {
+        (method, MEAN): own for (method,), own in _grouped(_of_headline(once), "method").items()
+    }
+    return {(key[0], key[1]): estimate(members, "accuracy") for key, members in groups.items()}
 
 
 def auroc_by_score(rows: Sequence[Row]) -> dict[tuple[str, str], Estimate]:
     """Return the AUROC by method and score: the mean over the headline's and unknown sets."""
-    sets = headline(rows)
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        if row["known"] in sets:
-            groups.setdefault((row["method"], row["score"]), []).append(row)
-    return {key: estimate(members, "auroc") for key, members in groups.items()}
+    groups = _grouped(_of_headline(rows), "method", "score")
+    return {(key[0], key[1]): estimate(members, "auroc") for key, members in groups.items()}
 
 
 def text(found: Estimate) -> str:
     """Write an estimate in percent: ``91.3 ± 0.4``."""
     return f"{100 * found.mean:.1f} ± {100 * found.half:.1f}"
+
+
+def _of_headline(rows: Sequence[Row]) -> list[Row]:
+    sets = headline(rows)
+    return [row for row in rows if row["known"] in sets]
+
+
+def _grouped(rows: Sequence[Row], *keys: str) -> dict[tuple[str, ...], list[Row]]:
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[key] for key in keys), []).append(row)
+    return groups
 
 
 def _accuracy_columns(rows: Sequence[Row]) -> list[str]:
@@ -122,21 +127,14 @@ def _about_star(rows: Sequence[Row]) -> str:
 
 
 def _pairs_table(rows: Sequence[Row]) -> str:
-    columns = ["AUROC", "unknown missed", "known lost"]
+    columns = ["AUROC", *_FPR95]
     cells: dict[tuple[str, str], str] = {}
     names = []
-    for method, score in product(distinct(rows, "method"), distinct(rows, "score")):
-        own = [row for row in rows if (row["method"], row["score"]) == (method, score)]
-        figures = [
-            text(estimate(own, "auroc")),
-            *(
-                f"{100 * mean(row[key] for row in own):.1f}"
-                for key in ("ood_miss_at_id_keep_95", "id_reject_at_ood_catch_95")
-            ),
-        ]
-        name = f"{method} | {score}"
-        names.append(name)
-        cells |= {(name, column): cell for column, cell in zip(columns, figures, strict=True)}
+    for key, own in _grouped(rows, "method", "score").items():
+        names.append(" | ".join(key))
+        cells[names[-1], "AUROC"] = text(estimate(own, "auroc"))
+        for column, figure in _FPR95.items():
+            cells[names[-1], column] = f"{100 * mean(row[figure] for row in own):.1f}"
     return _markdown("method | score", names, columns, cells)
 
 

@@ -1,0 +1,141 @@
+"""``croft compare``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from croft.cli import main
+from tests.training.evaluations import write_colours, write_unknown
+from tests.training.test_pipeline import foreign_encoder
+from training.comparison.judge import COMPARED
+from training.comparison.table import NO_UNKNOWN
+
+METHODS = "zero-shot,Tip-Adapter,CRoFT"
+
+
+@pytest.fixture(scope="module")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with ``data`` of two domains, ``unknown``, and an encoder."""
+    root = tmp_path_factory.mktemp("compare")
+    write_colours(root / "data")
+    write_unknown(root / "unknown")
+    foreign_encoder(root)
+    return root
+
+
+def compare(root: Path, *flags: str) -> int:
+    """Return the exit status of the command."""
+    encoder = ["--encoder", root / "foreign.onnx", "--encoder-spec", root / "spec.toml"]
+    files = [*encoder, "--text-features", root / "text.npz", "--cache", root / "cache"]
+    return main(["compare", str(root / "data"), *map(str, files), *flags])
+
+
+def test_it_compares_on_held_out_domains(
+    colours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A plan before, tables after, and three files."""
+    unknown = f"--unknown=greys={colours / 'unknown'}"
+    flags = ["--leave-domain-out", "--seeds", "2", "--methods", METHODS, "--out", str(tmp_path)]
+
+    assert compare(colours, unknown, *flags) == 0
+
+    text = capsys.readouterr().out
+    assert (
+        "3 methods (zero-shot, Tip-Adapter, CRoFT) on 4 trials (faded, photo; seeds: 2): 12 times, "
+        "each judged under 11 scores." in text
+    )
+    assert text.index("To train") < text.index("Accuracy, %") < text.index("AUROC, %")
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    assert len(rows) == 12 * 2 * 11
+    assert {row["score"] for row in rows} == set(COMPARED)
+    assert {(row["trial"], row["known"]) for row in rows} == {
+        ("faded", "faded (shifted)"),
+        ("faded", "trained domains"),
+        ("photo", "photo (shifted)"),
+        ("photo", "trained domains"),
+    }
+    assert "## greys against faded (shifted)" in (tmp_path / "table.md").read_text()
+    with Image.open(tmp_path / "comparison.png") as picture:
+        assert picture.format == "PNG"
+
+
+def test_without_unknown_sets_accuracy_is_compared(
+    colours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the test images of each domain, one of which is not trained on."""
+    flags = ["--domains", "photo", "--seeds", "1", "--methods", "zero-shot", "--shots", "4"]
+
+    assert compare(colours, *flags, "--out", str(tmp_path)) == 0
+
+    text = capsys.readouterr().out
+    assert NO_UNKNOWN in text
+    assert "over the test images of one seed" in text
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    assert [row["known"] for row in rows] == ["photo", "faded (shifted)"]
+    assert not any("auroc" in row for row in rows)
+
+
+def test_what_needs_a_text_encoder_is_left_out_with_a_word(
+    colours: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before any work; alone it leaves nothing to compare."""
+    assert compare(colours, "--methods", "CoOp") == 2
+
+    printed = capsys.readouterr()
+    assert "CoOp is left out: it needs a text encoder" in printed.out
+    assert "No method is left to compare." in printed.err
+
+
+@pytest.mark.slow
+def test_several_prompts_are_compared_with_one(
+    colours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where there is a text encoder to read them."""
+    classes = tmp_path / "classes.toml"
+    classes.write_text(
+        "\n".join(
+            f'[[class]]\nname = "{name}"\nprompts = ["{name}", "a picture of {name}"]'
+            for name in sorted(path.name for path in (colours / "data" / "photo").iterdir())
+        )
+    )
+    data, cache = str(colours / "data"), str(colours / "cache")
+    flags = ["--backbone", "toybox", "--classes", str(classes), "--cache", cache, "--shots", "2"]
+    methods = "zero-shot,zero-shot ensemble"
+
+    assert main(["compare", data, *flags, "--seeds", "1", "--methods", methods]) == 0
+
+    text = capsys.readouterr().out
+    assert "2 methods (zero-shot, zero-shot ensemble)" in text
+    right = {line[:18].strip(): line[18:] for line in text.splitlines() if " ± " in line}
+    assert right.keys() == {"zero-shot", "zero-shot ensemble"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--methods", "crofd"], "--methods has 'crofd'; there are: zero-shot, "),
+        (["--scores", "energy,enrgy"], "--scores has 'enrgy'; there are: energy, "),
+        (["--seeds", "0"], "--seeds must be at least 1, got 0."),
+        (["--unknown", "greys"], "--unknown takes NAME=DIR"),
+        (["--domains", "photos"], "`domains` names photos; the data has: faded, photo."),
+    ],
+)
+def test_a_mistake_is_one_message(
+    colours: Path, capsys: pytest.CaptureFixture[str], flags: list[str], message: str
+) -> None:
+    """That names what is allowed."""
+    assert compare(colours, *flags) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_domains_are_either_named_or_left_out_in_turn(
+    colours: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not both."""
+    with pytest.raises(SystemExit, match="2"):
+        compare(colours, "--domains", "photo", "--leave-domain-out")
+    assert "not allowed with" in capsys.readouterr().err

@@ -1,0 +1,78 @@
+"""The picture: every method and score is where its figures are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
+from PIL import Image
+
+from tests.training.comparison.problems import rows, without_unknown
+from training.baselines.methods import METHODS
+from training.comparison.picture import figure_of, marks_of, write_picture
+
+
+def centres(axes: Axes) -> list[tuple[float, float]]:
+    """Return where the marks of a panel are, to a tenth."""
+    bars = [bar for bar in axes.containers if isinstance(bar, ErrorbarContainer)]
+    points = [np.asarray(bar.lines[0].get_xydata(), dtype=float)[0] for bar in bars]
+    return [(round(x, 1), round(y, 1)) for x, y in points]
+
+
+def test_a_panel_for_each_score_has_a_mark_for_each_method() -> None:
+    """Accuracy to the right, AUROC upwards, both under shift."""
+    panels = figure_of(rows(methods=3)).axes
+
+    assert [axes.get_title(loc="left") for axes in panels[:2]] == ["score 0", "score 1"]
+    assert centres(panels[0]) == [(52, 61), (55, 63), (58, 65)]
+    assert centres(panels[1]) == [(52, 64), (55, 66), (58, 68)]
+
+
+def test_the_legend_names_every_method_and_the_axes_say_what_they_are() -> None:
+    """And a sentence what the bars are."""
+    figure = figure_of(rows(methods=3))
+    legend = figure.axes[-1].get_legend()
+
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["method 0", "method 1", "method 2"]
+    assert figure.get_supxlabel() == "accuracy, %: mean of 2 shifted known sets"
+    assert figure.get_supylabel().startswith("AUROC, %: mean of 2 unknown sets against 2 shifted")
+    assert "95 % interval" in figure.get_suptitle()
+
+
+@pytest.mark.parametrize("scores", [1, 3, 4, 11])
+def test_the_legend_has_a_place_of_its_own(scores: int) -> None:
+    """However many panels there are."""
+    panels = figure_of(rows(scores=scores)).axes
+
+    assert centres(panels[scores - 1])
+    assert not centres(panels[-1])
+    assert panels[-1].get_legend() is not None
+
+
+def test_without_unknown_sets_it_shows_accuracies() -> None:
+    """One line for each method."""
+    (axes,) = figure_of(without_unknown(rows())).axes
+
+    assert centres(axes) == [(52, 0), (55, 1)]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["method 0", "method 1"]
+
+
+def test_every_method_has_a_mark_of_its_own() -> None:
+    """More than all that there are."""
+    marks = marks_of([*METHODS, *(f"another {i}" for i in range(20))])
+
+    assert len(set(marks.values())) == len(METHODS) + 20
+
+
+def test_it_is_written_as_png(tmp_path: Path) -> None:
+    """The same rows give the same bytes."""
+    for name in ("a.png", "b.png"):
+        write_picture(rows(), tmp_path / name)
+
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    with Image.open(tmp_path / "a.png") as image:
+        assert min(image.size) > 500
