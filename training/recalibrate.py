@@ -80,7 +80,7 @@ def _computed(bundle: Bundle, score: str) -> Floats:
         names = " with --negatives FILE" if SCORES[score].needs == "negative names" else ""
         raise ConfigError(
             f"{bundle.path}: the score {score} was not fitted when this bundle was trained. It has "
-            f"{', '.join(bundle.scores)}; train again{names} for another one."
+            f"{', '.join(bundle.scores)}; train again{names} to have it."
         )
     if bundle.calibration.embeddings_nD is None:
         raise ConfigError(

@@ -68,8 +68,8 @@ def test_a_score_that_was_not_stored_comes_from_the_embeddings(tmp_path: Path) -
     np.testing.assert_array_equal(new.calibration.scores_n, old.calibration.other_scores["mcm"])
     with pytest.raises(ConfigError, match="neither calibration scores for mcm nor"):
         recalibrate(bare, CalibrateConfig(), score="mcm")
-    for score, advice in (("knn", "again for"), ("neglabel", "again with --negatives FILE for")):
-        with pytest.raises(ConfigError, match=f"score {score} was not fitted .* {advice} another"):
+    for score, advice in (("knn", "again to"), ("neglabel", "again with --negatives FILE to")):
+        with pytest.raises(ConfigError, match=f"score {score} was not fitted .* {advice} have it"):
             recalibrate(unfitted, CalibrateConfig(), score=score)
     with pytest.raises(ConfigError, match="`score` must be one of energy"):
         recalibrate(old, CalibrateConfig(), score="magic")
