@@ -111,5 +111,5 @@ class Protocol:
         raise DataError(
             "\n  ".join([f"{root}: {self.name} also needs", *wrong])
             + "\nMove or link them there"
-            + (f"; it can do without {listed(spared)}." if spared else ".")
+            + (f"; or leave them out: --without {','.join(spared)}." if spared else ".")
         )

@@ -24,7 +24,7 @@ def test_an_empty_root_is_told_all_that_belongs_there(tmp_path: Path) -> None:
     ):  # fmt: skip
         assert f"\n  {path}" in message
     assert "folders dog, elephant, giraffe, guitar, horse, house, person" in message
-    assert message.endswith("it can do without dtd, food-101, caltech-101.")
+    assert message.endswith("or leave them out: --without dtd,food-101,caltech-101.")
 
 
 def test_setup_1_names_all_its_folders(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_sets_can_be_left_out_by_name(tmp_path: Path) -> None:
     shutil.rmtree(root / "food-101")
     pacs = PROTOCOLS["setup2-pacs"]
     with pytest.raises(
-        DataError, match=r"also needs\n  food-101/images[^\n]*\nMove .* without food-101\.$"
+        DataError, match=r"also needs\n  food-101/images[^\n]*\nMove .* --without food-101\.$"
     ):
         pacs.trials(root)
     trial = next(pacs.trials(root, shots=1, without=["food-101"]))
