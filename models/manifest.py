@@ -19,7 +19,7 @@ from pydantic import (
 
 from models.errors import BundleCorrupt, BundleTooNew, ConfigError
 from models.preprocess import Decoder, Interpolation, Preprocess
-from models.scores import SCORES
+from models.scores import check_score
 from models.threshold import Method, Threshold
 
 FORMAT: Final = 1
@@ -34,8 +34,10 @@ def _name(value: str) -> str:
 
 
 def _score_name(value: str) -> str:
-    if value not in SCORES:
-        raise ValueError(f"must be one of {', '.join(SCORES)}")
+    try:
+        check_score(value)
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
     return value
 
 

@@ -4,8 +4,9 @@ Axes: B batch, K classes, C classes seen in training, D embedding, N training im
 n held-out images.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -38,7 +39,9 @@ from models.logit_scores import (
 from models.outputs import Floats, Outputs, Reference, Score, Tensors, each_row
 
 __all__ = [
+    "FUSED",
     "SCORES",
+    "STANDARD",
     "Floats",
     "LogitScore",
     "Outputs",
@@ -46,6 +49,7 @@ __all__ = [
     "Score",
     "ScoreSpec",
     "Tensors",
+    "check_score",
     "energy",
     "energy_change",
     "entropy",
@@ -62,9 +66,6 @@ __all__ = [
 ]
 
 Needs = Literal["nothing", "training images", "negative names"]
-
-FUSED: Final = ("energy", "mahalanobis")
-"""What `fused` fuses: how well a class fits, and how near the training images are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,22 +100,13 @@ class ScoreSpec:
     stores: Mapping[str, str] = field(default_factory=dict)
     """Its tensors: dtype and axes, as in ``float32 ND``; a letter is one length, D the bundle's.
     None for a function of the logits."""
+    parts: tuple[str, ...] = ()
+    """Names of the scores that it fuses, if it does."""
 
 
 def _of_logits(function: Callable[[Outputs], Floats], formula: str, source: str) -> ScoreSpec:
     score = LogitScore(function)
     return ScoreSpec(formula=formula, source=source, fit=lambda _: score, restore=lambda _: score)
-
-
-def _fit_fused(reference: Reference) -> Score:
-    components = {name: fit_score(name, reference) for name in FUSED}
-    held_out = reference.outputs if reference.held_out is None else reference.held_out
-    return fit_fused(components, {name: score(held_out) for name, score in components.items()})
-
-
-def _restore_fused(tensors: Tensors) -> Score:
-    components = {name: SCORES[name].restore(part_of(tensors, name)) for name in FUSED}
-    return Fused(components, tensors["mu"], tensors["sigma"])
 
 
 _GAUSSIANS: Final = {"whitening": "float32 DD", "means": "float32 CD"}
@@ -179,17 +171,51 @@ SCORES: Final[dict[str, ScoreSpec]] = {
         needs="negative names",
         stores={"negatives": "float32 MD"},
     ),
-    "fused": ScoreSpec(
-        formula="mean of (s - mu_s) / sigma_s over energy and mahalanobis",
-        source="Croft",
-        fit=_fit_fused,
-        restore=_restore_fused,
-        needs="training images",
-        stores={"mu": "float64 S", "sigma": "float64 S"}
-        | {f"mahalanobis.{name}": layout for name, layout in _GAUSSIANS.items()},
-    ),
 }
 """The scores that a bundle can name, in the order in which they are listed."""
+
+
+def _fused(*parts: str) -> ScoreSpec:
+    """Fuse how well a class fits with how near the training images are."""
+
+    def fit(reference: Reference) -> Score:
+        held_out = reference.outputs if reference.held_out is None else reference.held_out
+        components = {name: fit_score(name, reference) for name in parts}
+        return fit_fused(components, {name: s(held_out) for name, s in components.items()})
+
+    def restore(tensors: Tensors) -> Score:
+        components = {name: SCORES[name].restore(part_of(tensors, name)) for name in parts}
+        return Fused(components, tensors["mu"], tensors["sigma"])
+
+    stores = {
+        f"{name}.{tensor}": layout
+        for name in parts
+        for tensor, layout in SCORES[name].stores.items()
+    }
+    return ScoreSpec(
+        formula="mean of (s - mu_s) / sigma_s over both",
+        source="Croft",
+        fit=fit,
+        restore=restore,
+        needs="training images",
+        stores={"mu": "float64 S", "sigma": "float64 S"} | stores,
+        parts=parts,
+    )
+
+
+FUSED: Final = tuple(
+    f"{logits}+{fitted}"
+    for logits, fitted in product(
+        [name for name, spec in SCORES.items() if spec.needs == "nothing"],
+        [name for name, spec in SCORES.items() if spec.needs == "training images"],
+    )
+)
+"""Scores of two parts, which err on different images: one of logits and one of embeddings."""
+
+SCORES.update({name: _fused(*name.split("+")) for name in FUSED})
+
+STANDARD: Final = (*(name for name in SCORES if name not in FUSED), "energy+mahalanobis")
+"""What every bundle is calibrated for, beside the score that decides."""
 
 
 def fit_score(name: str, reference: Reference) -> Score:
@@ -201,13 +227,13 @@ def fit_score(name: str, reference: Reference) -> Score:
     return _spec(name).fit(reference)
 
 
-def fit_scores(reference: Reference) -> dict[str, Score]:
-    """Fit every score that the reference suffices for, by name."""
+def fit_scores(reference: Reference, names: Iterable[str] = STANDARD) -> dict[str, Score]:
+    """Fit those scores of a list that the reference suffices for, by name."""
     has_names = reference.negatives_MD is not None
     return {
-        name: spec.fit(reference)
-        for name, spec in SCORES.items()
-        if has_names or spec.needs != "negative names"
+        name: fit_score(name, reference)
+        for name in names
+        if has_names or _spec(name).needs != "negative names"
     }
 
 
@@ -226,7 +252,7 @@ def restore_score(
             shape, or not finite.
     """
     spec = _spec(name)
-    lengths = {"S": len(FUSED)} | ({} if dim is None else {"D": dim})
+    lengths = {"S": len(spec.parts)} | ({} if dim is None else {"D": dim})
     for unknown in tensors.keys() - spec.stores.keys():
         raise ConfigError(f"tensor `score.{name}.{unknown}` is not one that this score stores.")
     for tensor, layout in spec.stores.items():
@@ -251,9 +277,22 @@ def part_of(tensors: Mapping[str, NDArray[Any]], prefix: str) -> Tensors:
     }
 
 
-def _spec(name: str) -> ScoreSpec:
+def check_score(name: str) -> None:
+    """Refuse a name that is no score.
+
+    Raises:
+        ConfigError: it is none; the message has those that exist.
+    """
     if name not in SCORES:
-        raise ConfigError(f"`score` must be one of {', '.join(SCORES)}, got {name!r}.")
+        single = [known for known in SCORES if known not in FUSED]
+        raise ConfigError(
+            f"`score` must be one of {', '.join(single)}, or two joined by a plus as in "
+            f"`energy+mahalanobis`: one of logits and one of embeddings; got {name!r}."
+        )
+
+
+def _spec(name: str) -> ScoreSpec:
+    check_score(name)
     return SCORES[name]
 
 

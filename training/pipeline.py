@@ -18,7 +18,7 @@ from models.encoder import OnnxEncoder
 from models.errors import ConfigError, TooFewImages
 from models.head import Head
 from models.manifest import Name
-from models.scores import SCORES, Reference, Score, fit_scores
+from models.scores import SCORES, STANDARD, Reference, Score, fit_scores
 from training.assemble import Draft, write
 from training.calibrate import calibrate, expectation, images_needed, rank_of, too_few
 from training.data import Dataset, Item, load_dataset
@@ -95,7 +95,7 @@ def train(request: TrainRequest) -> TrainResult:
     images = _embed_for_tuning(request, data, dual, encoder)
     tuned = _tune(request, dual, images)
     head = tuned.head
-    scores = _fit_scores(tuned, images)
+    scores = _fit_scores(tuned, images, request.config.score)
     calibration = _calibration(request, data, dual, encoder, head, scores)
     threshold = calibrate(calibration.scores_n, request.config.calibrate)
     say(f"  The threshold is {threshold.value:.4f}: it {expectation(threshold)}.")
@@ -220,7 +220,7 @@ def _tune(request: TrainRequest, dual: DualEncoder, images: _Images) -> Tuned:
         )
 
 
-def _fit_scores(tuned: Tuned, images: _Images) -> dict[str, Score]:
+def _fit_scores(tuned: Tuned, images: _Images, score: str) -> dict[str, Score]:
     """Fit on plain training images; the images to select by tell how scores really spread."""
     head, negatives_MD = tuned.head, tuned.negatives_MD
     return fit_scores(
@@ -229,7 +229,8 @@ def _fit_scores(tuned: Tuned, images: _Images) -> dict[str, Score]:
             images.labels_N,
             negatives_MD=None if negatives_MD is None else negatives_MD.astype(np.float64),
             held_out=None if images.select is None else head.outputs(images.select[0]),
-        )
+        ),
+        dict.fromkeys([*STANDARD, score]),
     )
 
 

@@ -14,7 +14,7 @@ from models.bundle import CALIBRATION, HEAD, Bundle, Calibration, write_bundle
 from models.encoder import OnnxEncoder
 from models.errors import ConfigError
 from models.outputs import Floats
-from models.scores import SCORES
+from models.scores import SCORES, check_score
 from models.threshold import Threshold
 from training.calibrate import CalibrateConfig, calibrate, expectation
 from training.golden import golden_outputs
@@ -74,8 +74,7 @@ def _deciding(bundle: Bundle, score: str) -> Calibration:
 
 def _computed(bundle: Bundle, score: str) -> Floats:
     """Return scores that are not stored, from the stored embeddings, shape (n,)."""
-    if score not in SCORES:
-        raise ConfigError(f"`score` must be one of {', '.join(SCORES)}, got {score!r}.")
+    check_score(score)
     if score not in bundle.scores:
         names = " with --negatives FILE" if SCORES[score].needs == "negative names" else ""
         raise ConfigError(

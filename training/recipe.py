@@ -13,7 +13,7 @@ from types import UnionType
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from models.errors import ConfigError
-from models.scores import SCORES
+from models.scores import check_score
 from training.calibrate import CalibrateConfig
 from training.split import SplitConfig
 from training.tune import TuneConfig
@@ -43,8 +43,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse a score that does not exist, and counts below zero."""
-        if self.score not in SCORES:
-            raise ConfigError(f"`score` must be one of {', '.join(SCORES)}, got {self.score!r}.")
+        check_score(self.score)
         for name in ("golden_images", "seed"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"`{name}` must be at least 0, got {getattr(self, name)}.")

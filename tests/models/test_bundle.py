@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from models.bundle import CALIBRATION, ENCODER, HEAD, MANIFEST, Bundle
 from models.encoder import file_digest
 from models.errors import BundleCorrupt, BundleMissing, BundleTooNew, ConfigError
-from models.scores import SCORES
+from models.scores import SCORES, STANDARD
 from tests.bundles import KNOWN, load_tiny, tiny_bundle
 
 SHIPPED = Path(__file__).parents[2] / "models" / "toybox" / "bundle"
@@ -220,7 +220,12 @@ def test_one_changed_byte_is_found(tmp_path: Path, name: str) -> None:
         (HEAD, "score.energy.x", np.zeros(3), r"`score\.energy\.\*`: no fitted score"),
         (HEAD, "score.knn.x", np.zeros(3), r"`score\.knn\.x` is not one"),
         (HEAD, "score.knn.bank", np.zeros((9, 7), np.float32), r"must be float32 \(9, 8\)"),
-        (HEAD, "score.fused.sigma", np.zeros(2), r"`score\.fused\.sigma` must be larger than 0"),
+        (
+            HEAD,
+            "score.energy+mahalanobis.sigma",
+            np.zeros(2),
+            r"mahalanobis\.sigma` must be larger than 0",
+        ),
         (HEAD, "score.mahalanobis.means", np.full((3, 8), np.nan, np.float32), r"means` has NaN"),
         (CALIBRATION, "embeddings", np.zeros((3, 8), np.float32), r"must be float32 \(300, 8\)"),
     ],
@@ -273,7 +278,7 @@ def test_fitted_scores_survive_the_disk(tmp_path: Path) -> None:
 
     stored = {**bundle.calibration.other_scores, "mahalanobis": bundle.calibration.scores_n}
 
-    assert set(stored) == set(bundle.scores) == set(SCORES)
+    assert set(stored) == set(bundle.scores) == set(STANDARD)
     for name, scores_n in stored.items():
         np.testing.assert_array_equal(bundle.scores[name](outputs), scores_n)
 

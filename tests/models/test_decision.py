@@ -7,11 +7,11 @@ import pytest
 
 from models.decision import decide
 from models.encoder import OnnxEncoder
-from models.scores import SCORES
+from models.scores import STANDARD
 from tests.bundles import KNOWN, PREPROCESS, UNKNOWN, colour_image, load_tiny
 
 
-@pytest.mark.parametrize("score", SCORES)
+@pytest.mark.parametrize("score", STANDARD)
 def test_known_images_are_named_and_unknown_ones_rejected(tmp_path: Path, score: str) -> None:
     """Whatever score decides, the energy is reported and the p-value agrees with the verdict."""
     bundle = load_tiny(tmp_path / "b", score=score)

@@ -1,5 +1,7 @@
 """models.scores: formulas, parity with other people's code, and bits that no company changes."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from models.feature_scores import LARGEST_BANK, shrunk_covariance
 from models.head import Head
 from models.scores import (
     SCORES,
+    STANDARD,
     Floats,
     Outputs,
     Reference,
@@ -66,7 +69,7 @@ REFERENCE = Reference(
     negatives_MD=unit(RNG.normal(size=(30, DIM))),
     held_out=around(CENTRES_KD[LABELS_N], RNG),
 )
-FITTED = fit_scores(REFERENCE)
+FITTED = fit_scores(REFERENCE, SCORES)
 QUERY = around(np.concatenate([CENTRES_KD[LABELS_N[::8]], unit(RNG.normal(size=(25, DIM)))]), RNG)
 
 
@@ -274,8 +277,8 @@ def test_fused_standardises_by_held_out_images() -> None:
     held = {name: score(REFERENCE.held_out) for name, score in parts.items()}
     z = [(score(QUERY) - held[n].mean()) / held[n].std() for n, score in parts.items()]
 
-    np.testing.assert_allclose(FITTED["fused"](QUERY), (z[0] + z[1]) / 2, rtol=1e-9)
-    assert FITTED["fused"](REFERENCE.held_out).mean() == pytest.approx(0, abs=1e-12)
+    np.testing.assert_allclose(FITTED["energy+mahalanobis"](QUERY), (z[0] + z[1]) / 2, rtol=1e-9)
+    assert FITTED["energy+mahalanobis"](REFERENCE.held_out).mean() == pytest.approx(0, abs=1e-12)
     constant = fit_fused(parts, {name: np.ones(3) for name in parts})
     assert np.all(np.isfinite(constant(QUERY)))
 
@@ -284,7 +287,9 @@ def test_without_held_out_images_fused_takes_the_reference() -> None:
     """And says nothing: a caller who has none cannot do better."""
     plain = Reference(REFERENCE.outputs, LABELS_N)
 
-    assert fit_score("fused", plain)(plain.outputs).mean() == pytest.approx(0, abs=1e-12)
+    assert fit_score("energy+mahalanobis", plain)(plain.outputs).mean() == pytest.approx(
+        0, abs=1e-12
+    )
 
 
 def test_a_bank_of_very_many_is_thinned_evenly() -> None:
@@ -307,7 +312,7 @@ def test_what_cannot_be_fitted_is_refused_by_name() -> None:
         fit_score("magic", plain)
     with pytest.raises(ConfigError, match="`neglabel` needs text features of negative names"):
         fit_score("neglabel", plain)
-    assert set(SCORES) - set(fit_scores(plain)) == {"neglabel"}
+    assert set(STANDARD) - set(fit_scores(plain)) == {"neglabel"}
 
 
 NAN_DD = np.full((DIM, DIM), np.nan, np.float32)
@@ -325,9 +330,19 @@ NAN_DD = np.full((DIM, DIM), np.nan, np.float32)
         ("mahalanobis", "whitening", NAN_DD, r"`score\.mahalanobis\.whitening` has NaN"),
         ("relative_mahalanobis", "global_mean", np.zeros(3, np.float32), r"global_mean` must be"),
         ("neglabel", "negatives", np.zeros(DIM, np.float32), r"negatives` must be float32 \(M, 24"),
-        ("fused", "sigma", np.zeros(2), r"`score\.fused\.sigma` must be larger than 0"),
-        ("fused", "mu", np.zeros(3), r"`score\.fused\.mu` must be float64 \(2,\)"),
-        ("fused", "mahalanobis.whitening", NAN_DD, r"fused\.mahalanobis\.whitening` has NaN"),
+        (
+            "energy+mahalanobis",
+            "sigma",
+            np.zeros(2),
+            r"`score\.energy\+mahalanobis\.sigma` must be larger than 0",
+        ),
+        (
+            "energy+mahalanobis",
+            "mu",
+            np.zeros(3),
+            r"`score\.energy\+mahalanobis\.mu` must be float64 \(2,\)",
+        ),
+        ("energy+mahalanobis", "mahalanobis.whitening", NAN_DD, r"mahalanobis\.whitening` has NaN"),
     ],
 )
 def test_wrong_tensors_are_refused_by_name(
@@ -344,7 +359,7 @@ def test_a_missing_tensor_is_refused_by_name(name: str) -> None:
     tensors = FITTED[name].tensors()
     for missing in tensors:
         rest = {tensor: value for tensor, value in tensors.items() if tensor != missing}
-        with pytest.raises(ConfigError, match=rf"`score\.{name}\.{missing}` is missing"):
+        with pytest.raises(ConfigError, match=rf"`score\.{re.escape(name)}\.{missing}` is missing"):
             restore_score(name, rest)
 
 

@@ -15,7 +15,7 @@ from models.bundle import Bundle
 from models.decision import decide
 from models.encoder import OnnxEncoder
 from models.errors import ConfigError, CroftError, TooFewImages
-from models.scores import SCORES
+from models.scores import STANDARD
 from tests.bundles import KNOWN, UNKNOWN, colour_image, tiny_graph
 from training.calibrate import CalibrateConfig
 from training.encoders import EncoderRequest
@@ -106,11 +106,11 @@ def test_images_become_a_bundle_that_knows_them(
 
 def test_a_fitted_score_can_decide(request_: TrainRequest) -> None:
     """Served as chosen; all others lie beside it, but the one that needs negative names."""
-    _, bundle = run(replace(request_, config=replace(request_.config, score="fused")))
+    _, bundle = run(replace(request_, config=replace(request_.config, score="gen+knn")))
 
-    assert bundle.manifest.score.name == "fused"
-    assert set(SCORES) - set(bundle.scores) == {"neglabel"}
-    assert {"fused", *bundle.calibration.other_scores} == set(bundle.scores)
+    assert bundle.manifest.score.name == "gen+knn"
+    assert {*STANDARD, "gen+knn"} - set(bundle.scores) == {"neglabel"}
+    assert {"gen+knn", *bundle.calibration.other_scores} == set(bundle.scores)
     assert set(bundle.manifest.metrics["scores"]) == set(bundle.scores)  # type: ignore[arg-type]
     encoder = OnnxEncoder(bundle.encoder_path)
     preprocess = bundle.manifest.preprocess.build()
@@ -131,7 +131,7 @@ def test_negative_names_can_decide(
     _, bundle = run(replace(request_, config=config, negatives=names))
 
     assert bundle.manifest.score.name == "neglabel"
-    assert set(bundle.scores) == {"neglabel", *bundle.calibration.other_scores} == set(SCORES)
+    assert set(bundle.scores) == {"neglabel", *bundle.calibration.other_scores} == set(STANDARD)
     assert len(bundle.score.tensors()["negatives"]) == 3
     caught = bundle.manifest.metrics["unknown"]["other colours"]["caught"]  # type: ignore[index,call-overload]
     assert caught["rate"] > 0.9  # type: ignore[index,call-overload,operator]

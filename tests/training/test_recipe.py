@@ -40,7 +40,10 @@ def test_every_part_is_set_and_the_rest_keeps_its_default(tmp_path: Path) -> Non
         ("[tune]\nepoch = 1", r"\[tune\]: no setting `epoch`; there are tuning"),
         ("[tune]\nepochs = 0", r"\[tune\]: `epochs` must be > 0, got 0"),
         ("tune = 3", "`tune` must be a table, got 3"),
-        ('score = "magic"', "`score` must be one of energy, msp, .*, fused, got 'magic'"),
+        (
+            'score = "magic"',
+            "`score` must be one of energy, msp, .*, neglabel, or two .*; got 'magic'",
+        ),
         ('[split]\nshots = "many"', r"\[split\]: `shots` has the wrong type: it must be int"),
         ("[tune]\nepochs = 2.5", r"\[tune\]: `epochs` has the wrong type: it must be int, got 2.5"),
         ("[views]\nflip = 1", r"`flip` has the wrong type: it must be bool, got 1"),

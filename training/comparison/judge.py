@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.head import Head
-from models.scores import SCORES, Outputs, Reference, Score, fit_scores
+from models.scores import SCORES, STANDARD, Outputs, Reference, Score, fit_scores
 from training.baselines.few_shot import Classifier, FewShot, unit
 from training.metrics import auroc, id_reject_at_ood_catch_95, ood_miss_at_id_keep_95
 from training.tune import Floats, Labels
@@ -27,7 +27,7 @@ Unusual = dict[tuple[str, str], NDArray[np.float64]]
 RAW: Final = ("knn", "mahalanobis", "relative_mahalanobis")
 """Scores that no tuning moves."""
 
-COMPARED: Final = tuple(name for name in SCORES if name != "neglabel")
+COMPARED: Final = tuple(name for name in STANDARD if SCORES[name].needs != "negative names")
 """Scores that need no names beside those of the classes."""
 
 

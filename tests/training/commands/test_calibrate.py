@@ -29,10 +29,12 @@ def test_a_new_alpha_is_explained_and_written(
 
 def test_another_score_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Which decided, and which does now."""
-    assert main(["calibrate", str(tiny_bundle(tmp_path / "1")), "--score", "fused"]) == 0
+    assert (
+        main(["calibrate", str(tiny_bundle(tmp_path / "1")), "--score", "energy+mahalanobis"]) == 0
+    )
 
-    assert "score energy -> fused" in capsys.readouterr().out
-    assert Bundle.load(tmp_path / "2").manifest.score.name == "fused"
+    assert "score energy -> energy+mahalanobis" in capsys.readouterr().out
+    assert Bundle.load(tmp_path / "2").manifest.score.name == "energy+mahalanobis"
 
 
 def test_method_and_delta_can_change_too(tmp_path: Path) -> None:

@@ -30,9 +30,9 @@ def test_there_is_a_row_for_every_method_known_set_unknown_set_and_score() -> No
     assert {(row["trial"], row["seed"]) for row in rows} == {("clusters", 5)}
 
 
-@pytest.mark.parametrize("score", ["energy", "fused", "knn"])
+@pytest.mark.parametrize("score", ["energy", "energy+mahalanobis", "knn"])
 def test_the_figures_are_those_of_the_score(score: str) -> None:
-    """Computed here once more; `fused` standardised by the images to select by."""
+    """Computed here once more; `energy+mahalanobis` standardised by the images to select by."""
     select = plain(30, seed=9)
     made = task(shots=few_shot(select=select))
     head = single_template(made.shots)
