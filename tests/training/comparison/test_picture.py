@@ -13,6 +13,7 @@ from PIL import Image
 from tests.training.comparison.problems import rows, without_unknown
 from training.baselines.methods import METHODS
 from training.comparison.picture import figure_of, marks_of, write_picture
+from training.comparison.table import MEAN, accuracy_by_set, auroc_by_score
 
 
 def centres(axes: Axes) -> list[tuple[float, float]]:
@@ -29,6 +30,21 @@ def test_a_panel_for_each_score_has_a_mark_for_each_method() -> None:
     assert [axes.get_title(loc="left") for axes in panels[:2]] == ["score 0", "score 1"]
     assert centres(panels[0]) == [(52, 61), (55, 63), (58, 65)]
     assert centres(panels[1]) == [(52, 64), (55, 66), (58, 68)]
+
+
+def test_bars_are_as_long_as_the_intervals() -> None:
+    """To both sides, along both axes."""
+    made = rows(methods=1, scores=1)
+    (panel, *_) = figure_of(made).axes
+    (bar,) = [bar for bar in panel.containers if isinstance(bar, ErrorbarContainer)]
+    ends = [np.ptp(lines.get_segments()[0], axis=0).max() for lines in bar.lines[2]]
+
+    halves = [
+        accuracy_by_set(made)["method 0", MEAN].half,
+        auroc_by_score(made)["method 0", "score 0"].half,
+    ]
+    assert ends == pytest.approx([200 * half for half in halves])
+    assert halves[0] != pytest.approx(halves[1], rel=0.1)
 
 
 def test_the_legend_names_every_method_and_the_axes_say_what_they_are() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,8 +76,12 @@ def test_domains_that_are_not_trained_on_are_shifted() -> None:
 
 
 def test_without_domains_nothing_is_shifted() -> None:
-    """Test images are what they are called."""
-    assert list(known_sets(trials(dataset(None))[0])) == ["test"]
+    """Test images are what they are called, also where only some images have a domain."""
+    (trial, _) = trials(dataset(None))
+    (other, _) = trials(dataset("photo"))
+
+    assert list(known_sets(trial)) == ["test"]
+    assert list(known_sets(replace(other, known=trial.known))) == ["test"]
 
 
 def test_each_domain_is_held_out_in_turn() -> None:
@@ -92,6 +97,8 @@ def test_each_domain_is_held_out_in_turn() -> None:
     assert list(known_sets(made[0])) == ["cartoon (shifted)", TRAINED_ON]
     assert {item.domain for item in made[0].known["cartoon"]} == {"cartoon"}
     assert {item.domain for item in made[0].known[TRAINED_ON]} == {"photo", "sketch"}
+    seen = digests((*made[0].train, *made[0].select))
+    assert not seen & digests(made[0].known[TRAINED_ON])
 
 
 @pytest.mark.parametrize(("domains", "count"), [((None,), 0), (("photo",), 1)])
