@@ -1,9 +1,10 @@
 """Rows -> one picture: how often a method is right, against how well unknown images stand out."""
 
 import math
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -16,8 +17,8 @@ from training.comparison.shift import SHIFTED
 from training.comparison.summary import Estimate, distinct, headline, intervals_are, seeds_of
 from training.comparison.table import MEAN, about_auroc, accuracy_by_set, auroc_by_score
 
-Marks = dict[str, tuple[str, str]]
-"""Colour and shape by method."""
+Mark = dict[str, Any]
+"""How matplotlib draws a method."""
 
 # Okabe & Ito's colours, which colour-blind readers can tell apart; shapes for those who print grey.
 _COLOURS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000")
@@ -45,10 +46,18 @@ def figure_of(rows: Sequence[Row]) -> Figure:
     return _scores_figure(rows) if distinct(rows, "score") else _accuracy_figure(rows)
 
 
-def marks_of(methods: Sequence[str]) -> Marks:
-    """Return a colour and a shape for each method, no pair twice in 77."""
+def marks_of(methods: Sequence[str]) -> dict[str, Mark]:
+    """Return a colour and a shape for each method, no pair twice in 77.
+
+    Every second one is hollow and larger: neighbours that come to the same are both seen.
+    """
     return {
-        name: (_COLOURS[i % len(_COLOURS)], _SHAPES[i % len(_SHAPES)])
+        name: {
+            "color": _COLOURS[i % len(_COLOURS)],
+            "marker": _SHAPES[i % len(_SHAPES)],
+            "markersize": 10 if i % 2 else 7,
+            "markerfacecolor": "none" if i % 2 else _COLOURS[i % len(_COLOURS)],
+        }
         for i, name in enumerate(methods)
     }
 
@@ -59,38 +68,34 @@ def _scores_figure(rows: Sequence[Row]) -> Figure:
     marks = marks_of(distinct(rows, "method"))
     columns = min(4, len(scores) + 1)  # one place is the legend's
     lines = math.ceil((len(scores) + 1) / columns)
-    figure = Figure(figsize=(1.2 + 2.9 * columns, 1.4 + 2.6 * lines), layout="constrained")
+    width, height = (2.9, 2.6) if lines > 1 else (4.2, 3.6)  # inches of a panel
+    size = 1.2 + width * columns, 1.4 + height * lines
+    figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
     panels: list[Axes] = list(grid.ravel())
     panels[0].xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     for axes, score in zip(panels, scores, strict=False):
         axes.set_title(score, fontsize=11, loc="left")
-        for method in marks:
-            _mark(axes, right[method, MEAN], areas[method, score], marks[method])
+        for method, mark in marks.items():
+            _mark(axes, right[method, MEAN], areas[method, score], mark)
     for axes in panels[len(scores) :]:
         axes.axis("off")
     _label_outer(panels, columns, len(scores))
     panels[-1].legend(handles=_handles(marks), loc="center", fontsize=10.5)
     figure.supxlabel(f"accuracy, %: {_about_accuracy(rows)}", fontsize=11)
-    figure.supylabel(about_auroc(rows), fontsize=11)
+    figure.supylabel(textwrap.fill(about_auroc(rows), int(9 * size[1])), fontsize=11)
     figure.suptitle(_caption(rows), fontsize=9.5, x=0.01, ha="left")
     return figure
 
 
-def _mark(axes: Axes, x: Estimate, y: Estimate, mark: tuple[str, str]) -> None:
-    colour, shape = mark
+def _mark(axes: Axes, x: Estimate, y: Estimate, mark: Mark) -> None:
     axes.errorbar(
         100 * x.mean,
         100 * y.mean,
         xerr=100 * x.half,
         yerr=100 * y.half,
-        color=colour,
-        marker=shape,
-        markersize=6.5,
-        markeredgecolor="white",
-        markeredgewidth=0.6,
         elinewidth=0.8,
-        alpha=0.9,
+        **mark,
     )
 
 
@@ -100,11 +105,8 @@ def _label_outer(panels: Sequence[Axes], columns: int, used: int) -> None:
         axes.tick_params(labelbottom=index + columns >= used)
 
 
-def _handles(marks: Marks) -> list[Line2D]:
-    return [
-        Line2D([], [], color=colour, marker=shape, markersize=8, linestyle="none", label=method)
-        for method, (colour, shape) in marks.items()
-    ]
+def _handles(marks: Mapping[str, Mark]) -> list[Line2D]:
+    return [Line2D([], [], linestyle="none", label=name, **mark) for name, mark in marks.items()]
 
 
 def _about_accuracy(rows: Sequence[Row]) -> str:
@@ -123,11 +125,9 @@ def _accuracy_figure(rows: Sequence[Row]) -> Figure:
     marks = marks_of(distinct(rows, "method"))
     figure = Figure(figsize=(7.5, 1.6 + 0.36 * len(marks)), layout="constrained")
     axes = figure.subplots()
-    for place, (method, (colour, shape)) in enumerate(marks.items()):
+    for place, (method, mark) in enumerate(marks.items()):
         found = right[method, MEAN]
-        axes.errorbar(
-            100 * found.mean, place, xerr=100 * found.half, color=colour, marker=shape, markersize=8
-        )
+        axes.errorbar(100 * found.mean, place, xerr=100 * found.half, **mark)
     axes.set_yticks(range(len(marks)), list(marks))
     axes.set_ylim(len(marks) - 0.5, -0.5)
     axes.set_xlabel(f"accuracy, %: {_about_accuracy(rows)}")

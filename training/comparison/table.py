@@ -1,5 +1,6 @@
 """Rows -> tables: a short one for the terminal, a full one in Markdown."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Final
@@ -49,7 +50,7 @@ def lines_of(rows: Sequence[Row]) -> list[str]:
         lines += [about_auroc(rows), *_plain(methods, scores, area), ""]
     else:
         lines += [NO_UNKNOWN, ""]
-    return [*lines, intervals_are(seeds_of(rows))]
+    return [*lines, *textwrap.wrap(intervals_are(seeds_of(rows)), WIDTH)]
 
 
 def markdown(rows: Sequence[Row]) -> str:
