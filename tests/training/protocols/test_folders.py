@@ -111,3 +111,10 @@ def test_says_that_an_unknown_set_is_a_part_only(
     """Ten textures are not DTD; the run goes on and the reader knows."""
     list(PROTOCOLS["setup2-pacs"].trials(domain_root(tmp_path, images=2), seeds=[1], shots=1))
     assert "dtd/images has 2 class folders; the whole of it has 47." in capsys.readouterr().out
+
+
+def test_an_empty_unknown_set_is_told(tmp_path: Path) -> None:
+    """Its folder was made, and nothing unpacked into it."""
+    (tmp_path / "dtd" / "images").mkdir(parents=True)
+    wrong = PROTOCOLS["setup2-pacs"].missing(tmp_path, without=["food-101", "caltech-101"])
+    assert wrong[-1] == "dtd/images/<class>/ (DTD, 47 folders): no class folder in it"
