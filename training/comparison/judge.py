@@ -16,6 +16,7 @@ from models.head import Head
 from models.scores import SCORES, STANDARD, Outputs, Reference, Score, fit_scores
 from training.baselines.few_shot import Classifier, FewShot, unit
 from training.metrics import auroc, id_reject_at_ood_catch_95, ood_miss_at_id_keep_95
+from training.selection.auto import Selected
 from training.tune import Floats, Labels
 
 Row = dict[str, Any]
@@ -28,7 +29,7 @@ RAW: Final = ("knn", "mahalanobis", "relative_mahalanobis")
 """Scores that no tuning moves."""
 
 COMPARED: Final = tuple(name for name in STANDARD if SCORES[name].needs != "negative names")
-"""Scores that need no names beside those of the classes."""
+"""Scores that are compared unless others are asked for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +62,7 @@ def judge(
     Args:
         task: the draw.
         methods: by the name that rows call them.
-        scores: names of `COMPARED`.
+        scores: names of scores that need no negative names.
         on_method: called after each method.
     """
     by_image: Unusual = {}
@@ -95,18 +96,20 @@ def _judge_one(
 
 def _fit(shots: FewShot, classifier: Classifier, names: Sequence[str]) -> dict[str, Score]:
     """Fit on plain training images; those to select by tell how scores really spread."""
+    if isinstance(classifier, Selected):
+        return {classifier.score: classifier.fitted}
     scale = shots.text.logit_scale
     plain = _outputs(classifier, shots.train_NVD[:, 0], scale)
     held_out = None
     if shots.select is not None and len(shots.select[1]):
         held_out = _outputs(classifier, shots.select[0], scale)
-    fitted = fit_scores(Reference(plain, shots.labels_N, held_out=held_out))
-    return {name: fitted[name] for name in names}
+    return fit_scores(Reference(plain, shots.labels_N, held_out=held_out), names)
 
 
 def _outputs(classifier: Classifier, x_ND: Floats, logit_scale: float) -> Outputs:
-    if isinstance(classifier, Head):
-        return classifier.outputs(x_ND)
+    if isinstance(classifier, Head | Selected):
+        head = classifier.head if isinstance(classifier, Selected) else classifier
+        return head.outputs(x_ND)
     unit_ND = unit(x_ND)
     return Outputs(classifier.logits(x_ND), unit_ND, unit_ND, logit_scale)
 

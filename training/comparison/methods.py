@@ -1,11 +1,12 @@
 """Which methods and scores a comparison has, and which of them it leaves out and why."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
 
 from models.errors import ConfigError
+from models.scores import SCORES
 from training.baselines.methods import METHODS, applicable
 from training.comparison.embedder import several_templates
 from training.comparison.judge import COMPARED
@@ -18,30 +19,34 @@ _BARE: Final = TextSource(
 """Classes without a text encoder."""
 
 
-def chosen(given: str | None, allowed: Sequence[str], *, flag: str) -> list[str]:
-    """Read names with commas between them, in the order of those allowed; None means all.
+def chosen_methods(given: str | None) -> list[str]:
+    """Read ``--methods``: names with commas between them; None means all.
 
     Raises:
-        ConfigError: one is not allowed; names those that are.
+        ConfigError: there is no such method; names those that there are.
     """
-    if given is None:
-        return list(allowed)
-    names = [name.strip() for name in given.split(",")]
-    if strangers := sorted(set(names) - set(allowed)):
-        raise ConfigError(
-            f"{flag} has {', '.join(map(repr, strangers))}; there are: {', '.join(allowed)}."
-        )
-    return [name for name in allowed if name in names]
-
-
-def chosen_methods(given: str | None) -> list[str]:
-    """Read ``--methods``."""
-    return chosen(given, list(METHODS), flag="--methods")
+    return _chosen(given, METHODS, flag="--methods", there_are=", ".join(METHODS))
 
 
 def chosen_scores(given: str | None) -> list[str]:
-    """Read ``--scores``."""
-    return chosen(given, COMPARED, flag="--scores")
+    """Read ``--scores``: names with commas between them; None means the usual ones.
+
+    Raises:
+        ConfigError: there is no such score, or it needs more than a comparison has.
+    """
+    if given is None:
+        return list(COMPARED)
+    allowed = [name for name, spec in SCORES.items() if spec.needs != "negative names"]
+    there_are = f"{', '.join(COMPARED)}, and other pairs of logits and embeddings, as gen+knn"
+    return _chosen(given, allowed, flag="--scores", there_are=there_are)
+
+
+def _chosen(given: str | None, allowed: Iterable[str], *, flag: str, there_are: str) -> list[str]:
+    """Return what is chosen in the order of what is allowed."""
+    names = [name.strip() for name in given.split(",")] if given is not None else allowed
+    if strangers := sorted(set(names) - set(allowed)):
+        raise ConfigError(f"{flag} has {', '.join(map(repr, strangers))}; there are: {there_are}.")
+    return [name for name in allowed if name in names]
 
 
 def left_out(

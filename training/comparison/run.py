@@ -30,7 +30,7 @@ def compare(
         trials: one or more.
         request: the encoder.
         methods: of `METHODS`; those that the encoder is not enough for are left out, with a word.
-        scores: of `training.comparison.judge.COMPARED`.
+        scores: those that need no negative names.
         cache: exported encoders and embeddings, for this comparison and later ones.
 
     Raises:

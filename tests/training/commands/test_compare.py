@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ from PIL import Image
 from croft.cli import main
 from tests.training.evaluations import write_colours, write_unknown
 from tests.training.test_pipeline import foreign_encoder
+from training.baselines.methods import METHODS as BASELINES
+from training.commands.compare import add_arguments
 from training.comparison.judge import COMPARED
 from training.comparison.table import NO_UNKNOWN
 
@@ -139,3 +143,18 @@ def test_domains_are_either_named_or_left_out_in_turn(
     with pytest.raises(SystemExit, match="2"):
         compare(colours, "--domains", "photo", "--leave-domain-out")
     assert "not allowed with" in capsys.readouterr().err
+
+
+def test_the_page_names_flags_that_there_are() -> None:
+    """And shows the picture."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    root = Path(__file__).parents[3]
+    page = (root / "docs" / "compare.md").read_text()
+
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page))
+    assert named
+    assert named <= set(parser._option_string_actions)
+    for picture in re.findall(r"\]\((images/.*?)\)", page):
+        assert (root / "docs" / picture).is_file()
+    assert all(f"`{name}`" in page for name in BASELINES)

@@ -38,14 +38,18 @@ def test_none_means_all_and_names_keep_the_usual_order() -> None:
     assert chosen_methods(None) == NAMES
     assert chosen_methods("CRoFT, zero-shot") == ["zero-shot", "CRoFT"]
     assert chosen_scores(None) == list(COMPARED)
-    assert chosen_scores("knn,energy") == ["energy", "knn"]
+    assert chosen_scores("gen+knn,knn,energy") == ["energy", "knn", "gen+knn"]
 
 
 def test_a_name_that_does_not_exist_is_refused_with_those_that_do() -> None:
     """Also a score that needs more than there is."""
-    with pytest.raises(ConfigError, match=r"--methods has 'Croft'; there are: zero-shot, .* CRoFT"):
+    with pytest.raises(
+        ConfigError, match=r"--methods has 'Croft'; there are: zero-shot, .* CRoFT\."
+    ):
         chosen_methods("Croft,zero-shot")
-    with pytest.raises(ConfigError, match=r"--scores has 'neglabel'; there are: energy, msp"):
+    with pytest.raises(
+        ConfigError, match=r"--scores has 'neglabel'; there are: energy, .* gen\+knn"
+    ):
         chosen_scores("neglabel")
 
 
