@@ -85,7 +85,7 @@ def _trials(args: argparse.Namespace) -> Iterator[Trial]:
     say_all(report.lines())
     unknown = _load_unknown(folders, [spec.name for spec in dataset.classes])
     domains = tuple(args.domains.split(",")) if args.domains else None
-    # Nothing is calibrated: all that is not trained on may be judged by.
+    # Nothing is calibrated: no image has to be kept for that before the test has its share.
     config = SplitConfig(shots=args.shots, domains=domains, calibrate_first=1)
     seeds = range(1, args.seeds + 1)
     if args.leave_domain_out:
