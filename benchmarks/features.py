@@ -27,6 +27,7 @@ from training.baselines.methods import METHODS as BASELINES
 from training.baselines.tuned import CROSS_ENTROPY_ALONE
 from training.comparison.judge import Method, Row, Task, judge
 from training.progress import say
+from training.selection.auto import auto
 from training.tune import Floats, Labels, TextSource, TuneConfig, official_defaults, tune
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -48,6 +49,7 @@ METHODS: Final[dict[str, Method]] = {
     ),
     "official": lambda shots: _tuned(shots, official_defaults(seed=shots.seed)),
     "CRoFT": lambda shots: _tuned(shots, TuneConfig(seed=shots.seed, batch_size=32)),
+    "auto": lambda shots: auto(shots, TuneConfig(seed=shots.seed, batch_size=32)),
 }
 """30 epochs of batches of 32 for all that train by steps and leave it open; the last one counts."""
 
@@ -64,7 +66,7 @@ def pacs(packs: Path, seed: int) -> Iterator[Task]:
         rows, held_out = shots[f"shots_{domain}_{seed}"], data["domains"] == index
         yield Task(
             name="pacs",
-            shots=_few_shot(data, features_ND[rows], labels_N[rows], seed),
+            shots=_few_shot(data, features_ND[rows], labels_N[rows], seed, data["domains"][rows]),
             known={str(domain): (features_ND[held_out], labels_N[held_out])},
             unknown=unknown,
         )
@@ -96,11 +98,23 @@ KNOWN: Final = {"pacs": "domain", "imagenet80": "shift"}
 """What the known sets of a pack differ in."""
 
 
-def _few_shot(data: Arrays, train_ND: Floats, labels_N: Labels, seed: int) -> FewShot:
+def _few_shot(
+    data: Arrays,
+    train_ND: Floats,
+    labels_N: Labels,
+    seed: int,
+    domains_N: Labels | None = None,
+) -> FewShot:
     text = TextSource(
         features_KD=_floats(data["text_features"]), logit_scale=LOGIT_SCALE, name="packs"
     )
-    return FewShot(train_NVD=train_ND[:, None], labels_N=labels_N, text=text, seed=seed)
+    return FewShot(
+        train_NVD=train_ND[:, None],
+        labels_N=labels_N,
+        text=text,
+        domains_N=domains_N,
+        seed=seed,
+    )
 
 
 def row_of(judged: Row) -> Row:

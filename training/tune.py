@@ -6,7 +6,7 @@ Axes: N images, V views, B batch, K classes, M negative names, D embedding.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, Self, get_args
 
 import numpy as np
@@ -190,6 +190,16 @@ class TextSource:
                 names=tuple(negatives),
                 features_MD=backbone.text_features(list(negatives.values())),
             ),
+        )
+
+
+    def of_classes(self, kept_C: NDArray[np.int64]) -> Self:
+        """Return a part of the classes, in the order of their indices, without negatives."""
+        return replace(
+            self,
+            features_KD=self.features_KD[kept_C],
+            class_names=tuple(self.class_names[k] for k in kept_C) if self.class_names else (),
+            negatives=None,
         )
 
 

@@ -78,7 +78,7 @@ class Views:
         """
         if view == 0:
             return preprocess.fit(image)
-        rng = _generator(self.seed, digest, view)
+        rng = generator_of(self.seed, digest, view)
         resized = image.resize(
             (preprocess.crop, preprocess.crop),
             _FILTERS[preprocess.interpolation],
@@ -90,7 +90,8 @@ class Views:
         return np.asarray(_recolour(resized, self.config, rng), dtype=np.uint8)
 
 
-def _generator(seed: int, digest: str, view: int) -> np.random.Generator:
+def generator_of(seed: int, digest: str, view: int) -> np.random.Generator:
+    """Return randomness that depends on seed, content and view alone."""
     content = int.from_bytes(hashlib.sha256(digest.encode()).digest()[:16])
     return np.random.default_rng([seed, view, content])
 

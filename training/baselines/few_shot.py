@@ -41,6 +41,11 @@ class FewShot:
     select: tuple[Floats, Labels] | None = None
     """Embeddings (N', D) and labels (N',) of images to choose epoch, alpha, beta and C by. None:
     last epoch, the papers' defaults, and cross-validation over the training images."""
+    domains_N: Labels | None = None
+    """Each training image's style or source, as an index, (N,); None where there are none."""
+    far_NFD: Floats | None = None
+    """Raw embeddings of F object-less versions of each training image (N, F, D):
+    `training.selection.surrogates.FarViews`. None where there are no pixels."""
     seed: int = 0
     """Of everything random."""
     epochs: int = 30

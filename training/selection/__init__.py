@@ -1,0 +1,1 @@
+"""Choose settings and score from known images alone."""

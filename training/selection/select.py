@@ -1,0 +1,152 @@
+"""Choose how to tune and what to score by, from the training images alone.
+
+Axes: N images, R rounds.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from math import ceil
+from typing import Final, get_args
+
+import numpy as np
+
+from models.errors import ConfigError
+from training.baselines.few_shot import FewShot
+from training.selection.choice import Verdict, choose
+from training.selection.judge import Judgement, judge, part_of_round
+from training.selection.rounds import Round, by_style, rounds, why_not
+from training.tune import TextSource, TuneConfig, Tuning, tune
+
+_LAMBDAS: Final = ((1.0, 1.0), (0.0, 0.0), (1.0, 0.0), (0.0, 1.0))
+"""Both terms of the objective, none (cross-entropy alone), and either one."""
+_RATIOS: Final = (0.2, 0.5)
+"""Shares of the adapter in image features."""
+_FEW: Final = 2
+"""Of `_LAMBDAS`, how many are tried with prompts, which take far longer."""
+_PROBED: Final = 2
+"""Steps that are timed to foretell the cost."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What was chosen, and by what."""
+
+    config: TuneConfig
+    """How to tune on all training images."""
+    score: str
+    """What is to decide."""
+    verdicts: Sequence[Verdict] = ()
+    """Every setting; empty where nothing could be judged."""
+    reason: str | None = None
+    """Why nothing could be judged; the settings given and energy are kept then."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a selection will do."""
+
+    settings: Sequence[TuneConfig]
+    rounds: Sequence[Round]
+
+    @property
+    def tunings(self) -> int:
+        """How often the head is tuned."""
+        return len(self.settings) * len(self.rounds)
+
+    def seconds(self, shots: FewShot) -> float:
+        """Foretell the time that tuning takes here, from two steps of each of the settings."""
+        part = part_of_round(shots, self.rounds[0])
+        return len(self.rounds) * sum(_seconds(part, config) for config in self.settings)
+
+
+def plan(shots: FewShot, base: TuneConfig, *, tuning: Tuning | None = None) -> Plan | str:
+    """Return what there is to try, or why nothing can be judged.
+
+    Args:
+        shots: the training images; ``select`` is not looked at.
+        base: settings that are not chosen; tried as they are, too.
+        tuning: the only kind to try; None for all that the text side allows.
+
+    Raises:
+        ConfigError: the base's objective is not ``croft``.
+    """
+    if base.objective != "croft":
+        raise ConfigError(
+            f"Selection tries settings of the objective 'croft', and `objective` is "
+            f"{base.objective!r}. Leave one of the two out."
+        )
+    reason = why_not(shots)
+    if reason is not None:
+        return reason
+    settings = dict.fromkeys([base, *_settings(base, shots.text, tuning)])
+    return Plan(settings=tuple(settings), rounds=rounds(shots))
+
+
+def select(
+    shots: FewShot,
+    base: TuneConfig,
+    chosen_plan: Plan | str,
+    *,
+    on_tuned: Callable[[int, int], None] | None = None,
+) -> Selection:
+    """Judge everything of a plan and choose: docs/selection.md.
+
+    Args:
+        shots: the training images.
+        base: what is kept where nothing can be judged.
+        chosen_plan: of `plan`.
+        on_tuned: told how many heads are tuned, and of how many.
+    """
+    if isinstance(chosen_plan, str):
+        return Selection(config=base, score="energy", reason=chosen_plan)
+    done = 0
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        if on_tuned is not None:
+            on_tuned(done, chosen_plan.tunings)
+
+    judged: list[list[Judgement]] = [
+        list(judge(shots, round_, chosen_plan.settings, crossed=by_style(shots), on_tuned=count))
+        for round_ in chosen_plan.rounds
+    ]
+    verdicts = [
+        Verdict(config=config, rounds=of_config)
+        for config, of_config in zip(chosen_plan.settings, zip(*judged, strict=True), strict=True)
+    ]
+    verdict, score = choose(verdicts)
+    return Selection(config=verdict.config, score=score, verdicts=verdicts)
+
+
+def _settings(base: TuneConfig, text: TextSource, only: Tuning | None) -> Iterator[TuneConfig]:
+    kinds = get_args(Tuning) if text.backbone is not None else ("adapter",)
+    for kind in [kind for kind in kinds if only in (None, kind)]:
+        few = len(_LAMBDAS) if kind == "adapter" else _FEW
+        ratios = _RATIOS if kind == "adapter" else (base.ratio_image,)
+        for ratio, (lambda_1, lambda_2) in product(ratios, _LAMBDAS[:few]):
+            yield replace(
+                base,
+                tuning=kind,
+                ratio_image=ratio,
+                lambda_1=lambda_1,
+                lambda_2=lambda_2,
+                gen_steps=max(1, base.gen_steps) if lambda_1 else 0,
+            )
+
+
+def _seconds(part: FewShot, config: TuneConfig) -> float:
+    """Return what a tuning will take, from an epoch of a few steps."""
+    few = np.arange(len(part.labels_N))[: _PROBED * config.batch_size]
+    steps = ceil(len(few) / config.batch_size)
+    start = time.perf_counter()
+    tune(
+        part.train_NVD[few],
+        part.labels_N[few],
+        text=part.text,
+        config=replace(config, epochs=1),
+    )
+    a_step = (time.perf_counter() - start) / steps
+    return a_step * config.epochs * ceil(len(part.labels_N) / config.batch_size)
