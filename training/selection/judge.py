@@ -22,7 +22,6 @@ from training.tune import Floats, TuneConfig, tune, zero_shot
 Values = NDArray[np.float64]
 
 NEAR: Final = "left-out classes"
-NEAR_SEEN: Final = "left-out classes, seen styles"
 SCRAMBLED: Final = "scrambled"
 
 _SINGLE: Final = tuple(
@@ -55,7 +54,6 @@ def judge(
     round_: Round,
     settings: Sequence[TuneConfig],
     *,
-    crossed: bool,
     on_tuned: Callable[[], None] | None = None,
 ) -> Iterator[Judgement]:
     """Tune with each of the settings on a round's part, and judge all scores.
@@ -64,13 +62,11 @@ def judge(
         shots: everything that is known.
         round_: who trains and who plays the unknown.
         settings: what to tune with.
-        crossed: whether the round leaves out a style: then left-out classes in that style and
-            in the others are two kinds of surrogate; otherwise they are one.
         on_tuned: called after each of the settings.
     """
     part, held_ND = part_of_round(shots, round_), _plain(shots, round_.known)
     held_N = np.searchsorted(round_.kept_C, shots.labels_N[round_.known])
-    images = {"known": held_ND, **_surrogates(shots, round_, crossed=crossed)}
+    images = {"known": held_ND, **_surrogates(shots, round_)}
     raw = _values(zero_shot(part.text).head, part, images, _RAW)
     for config in settings:
         head = tune(part.train_NVD, part.labels_N, text=part.text, config=config).head
@@ -105,11 +101,10 @@ def part_of_round(shots: FewShot, round_: Round) -> FewShot:
     )
 
 
-def _surrogates(shots: FewShot, round_: Round, *, crossed: bool) -> dict[str, Floats]:
+def _surrogates(shots: FewShot, round_: Round) -> dict[str, Floats]:
     """Return raw embeddings of each kind that the round has images of, at most `_MOST`."""
     rng = np.random.default_rng(shots.seed)
-    near, seen = _plain(shots, round_.left_out), _plain(shots, round_.left_out_seen)
-    kinds = {NEAR: near, NEAR_SEEN: seen} if crossed else {NEAR: np.concatenate([near, seen])}
+    kinds = {NEAR: _plain(shots, round_.left_out)}
     if shots.far_NFD is None:
         known_ND, pool_PD = _plain(shots, round_.known), _plain(shots, round_.train)
         kinds[SCRAMBLED] = scrambled(known_ND, pool_PD, rng)

@@ -3,7 +3,6 @@
 Axes: N images, K classes, C classes that are kept.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,7 +21,7 @@ _GROUPS: Final = 3
 """Parts of the classes: each is left out once a fold, so that two thirds stay."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Round:
     """Images by row; classes by index."""
 
@@ -33,9 +32,7 @@ class Round:
     known: Rows
     """To judge by: of kept classes, in the fold."""
     left_out: Rows
-    """Of left-out classes, in the fold."""
-    left_out_seen: Rows
-    """Of left-out classes, outside the fold: in the styles that were trained on."""
+    """Of left-out classes: in the fold's style, if folds are styles."""
 
 
 def why_not(shots: FewShot) -> str | None:
@@ -60,46 +57,43 @@ def rounds(shots: FewShot) -> list[Round]:
     classes = len(shots.text.features_KD)
     rng = np.random.default_rng(shots.seed)
     groups = np.array_split(rng.permutation(classes), _GROUPS)
-    fold_N = _folds(shots, rng)
+    fold_N = _style_folds(shots)
+    styled = fold_N is not None
+    if fold_N is None:
+        fold_N = _random_folds(shots.labels_N, rng)
     return [
-        _round(shots.labels_N, fold_N == fold, group, classes)
+        _round(shots.labels_N, fold_N == fold, group, classes, styled=styled)
         for fold in range(int(fold_N.max()) + 1)
         for group in groups
     ]
 
 
-def by_style(shots: FewShot) -> bool:
-    """Tell whether folds are styles."""
+def _style_folds(shots: FewShot) -> Rows | None:
+    """Return each image's style, or a group of styles, if every class stays without any one."""
     if shots.domains_N is None:
-        return False
-    pairs = set(zip(shots.labels_N.tolist(), _style_folds(shots.domains_N).tolist(), strict=True))
-    return bool(np.bincount([label for label, _ in pairs]).min() > 1)
+        return None
+    fold_N: Rows = np.unique(shots.domains_N, return_inverse=True)[1] % _FOLDS
+    pairs = set(zip(shots.labels_N.tolist(), fold_N.tolist(), strict=True))
+    return fold_N if np.bincount([label for label, _ in pairs]).min() > 1 else None
 
 
-def _folds(shots: FewShot, rng: np.random.Generator) -> Rows:
-    """Return each image's fold, (N,)."""
-    if shots.domains_N is not None and by_style(shots):
-        return _style_folds(shots.domains_N)
-    folds = min(_FOLDS, int(np.bincount(shots.labels_N).min()))
-    fold_N = np.zeros(len(shots.labels_N), dtype=np.int64)
-    for label in np.unique(shots.labels_N):
-        rows = rng.permutation(np.flatnonzero(shots.labels_N == label))
+def _random_folds(labels_N: Labels, rng: np.random.Generator) -> Rows:
+    """Divide the images of each class evenly."""
+    folds = min(_FOLDS, int(np.bincount(labels_N).min()))
+    fold_N = np.zeros(len(labels_N), dtype=np.int64)
+    for label in np.unique(labels_N):
+        rows = rng.permutation(np.flatnonzero(labels_N == label))
         fold_N[rows] = np.arange(len(rows)) % folds
     return fold_N
 
 
-def _style_folds(domains_N: Labels) -> Rows:
-    return np.asarray(np.unique(domains_N, return_inverse=True)[1] % _FOLDS, dtype=np.int64)
-
-
-def _round(labels_N: Labels, held_N: NDArray[np.bool_], group: Rows, classes: int) -> Round:
+def _round(
+    labels_N: Labels, held_N: NDArray[np.bool_], group: Rows, classes: int, *, styled: bool
+) -> Round:
     out_N = np.isin(labels_N, group)
-    parts: Sequence[NDArray[np.bool_]] = (
-        ~held_N & ~out_N,
-        held_N & ~out_N,
-        held_N & out_N,
-        ~held_N & out_N,
-    )
     return Round(
-        np.setdiff1d(np.arange(classes), group), *(np.flatnonzero(part_N) for part_N in parts)
+        kept_C=np.setdiff1d(np.arange(classes), group),
+        train=np.flatnonzero(~held_N & ~out_N),
+        known=np.flatnonzero(held_N & ~out_N),
+        left_out=np.flatnonzero(held_N & out_N if styled else out_N),
     )

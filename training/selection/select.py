@@ -16,7 +16,7 @@ from models.errors import ConfigError
 from training.baselines.few_shot import FewShot
 from training.selection.choice import Verdict, choose
 from training.selection.judge import Judgement, judge, part_of_round
-from training.selection.rounds import Round, by_style, rounds, why_not
+from training.selection.rounds import Round, rounds, why_not
 from training.tune import TextSource, TuneConfig, Tuning, tune
 
 _LAMBDAS: Final = ((1.0, 1.0), (0.0, 0.0), (1.0, 0.0), (0.0, 1.0))
@@ -110,7 +110,7 @@ def select(
             on_tuned(done, chosen_plan.tunings)
 
     judged: list[list[Judgement]] = [
-        list(judge(shots, round_, chosen_plan.settings, crossed=by_style(shots), on_tuned=count))
+        list(judge(shots, round_, chosen_plan.settings, on_tuned=count))
         for round_ in chosen_plan.rounds
     ]
     verdicts = [
