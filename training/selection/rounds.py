@@ -52,7 +52,7 @@ def rounds(shots: FewShot) -> list[Round]:
     """Leave out each fold and each group of classes together, in turn.
 
     A fold is a style (domain) where every class has images of two or more, else a quarter of each
-    class's images.
+    class's images. A style without any image of the classes that stay is not left out with them.
     """
     classes = len(shots.text.features_KD)
     rng = np.random.default_rng(shots.seed)
@@ -61,11 +61,12 @@ def rounds(shots: FewShot) -> list[Round]:
     styled = fold_N is not None
     if fold_N is None:
         fold_N = _random_folds(shots.labels_N, rng)
-    return [
+    found = [
         _round(shots.labels_N, fold_N == fold, group, classes, styled=styled)
         for fold in range(int(fold_N.max()) + 1)
         for group in groups
     ]
+    return [round_ for round_ in found if len(round_.known)]
 
 
 def _style_folds(shots: FewShot) -> Rows | None:

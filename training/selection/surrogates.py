@@ -72,8 +72,8 @@ def texture(pixels_HWC: Pixels, rng: np.random.Generator) -> Pixels:
     patch_HWC = pixels_HWC[y : y + side, x : x + side]
     row_HWC = np.concatenate([patch_HWC, patch_HWC[:, ::-1]], axis=1)
     tile_HWC = np.concatenate([row_HWC, row_HWC[::-1]], axis=0)
-    times = _PATCH // 2 + 1
-    return np.tile(tile_HWC, (times, times, 1))[:height, :width]
+    times = [-(-length // (2 * side)) for length in (height, width)]
+    return np.tile(tile_HWC, (*times, 1))[:height, :width]
 
 
 def scrambled(
