@@ -29,6 +29,10 @@ def _one_style_of_a_class() -> FewShot:
     return shots(domains_N=np.where(labels(8) == 2, 1, domains_N))
 
 
+def _one_style() -> FewShot:
+    return shots(domains_N=np.full(len(labels(8)), 3))
+
+
 def _two_styles() -> FewShot:
     return shots(domains_N=styles(8, count=2))
 
@@ -69,7 +73,7 @@ def _styles_of(given: FewShot, rows: NDArray[np.int64]) -> list[int]:
 
 
 STYLED = [shots, _two_styles, _six_styles, _rare_style]
-PLAIN = [_without_styles, _one_style_of_a_class, _unequal_classes]
+PLAIN = [_without_styles, _one_style, _one_style_of_a_class, _unequal_classes]
 
 
 @pytest.mark.parametrize("make", [*STYLED, *PLAIN])
