@@ -176,6 +176,19 @@ def test_images_to_select_by_standardise_where_there_are_any() -> None:
     np.testing.assert_allclose(fitted.tensors()["mu"], means)
 
 
+def test_auto_standardises_by_images_to_select_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its own head, once a score of two parts is chosen."""
+    chosen = Selection(config=QUICK, score="energy+knn")
+    monkeypatch.setattr("training.selection.auto.select", lambda *_: chosen)
+    held_ND = embeddings(labels(5), styles(5), views=1, seed=7)[:, 0]
+    given = shots(select=(held_ND, labels(5)))
+    found = auto(given, QUICK)
+    reference = Reference(found.head.outputs(given.train_NVD[:, 0]), given.labels_N)
+    parts = fit_scores(reference, ("energy", "knn"))
+    means = [score(found.head.outputs(held_ND)).mean() for score in parts.values()]
+    np.testing.assert_allclose(found.fitted.tensors()["mu"], means)
+
+
 def test_images_to_select_by_choose_the_epoch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Labelled by the untuned head they keep it; settings and score are what they are without."""
     given = _few_rounds(monkeypatch)
