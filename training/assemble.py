@@ -24,6 +24,8 @@ from training.golden import golden_outputs
 from training.model_card import model_card
 from training.recipe import TrainConfig, as_tables
 from training.report import write_report
+from training.selection.select import Selection
+from training.selection.table import CSV, as_csv
 from training.split import Splits
 from training.summary import summarize
 from training.tune import Tuned
@@ -52,6 +54,8 @@ class Draft:
     scores: Mapping[str, Score]
     calibration: Calibration
     threshold: Threshold
+    selection: Selection | None
+    """Of settings and score, if they were selected."""
     notes: tuple[str, ...]
 
 
@@ -76,7 +80,7 @@ def write(directory: Path, draft: Draft, evaluation: Evaluation | None = None) -
             directory,
             fields,
             draft,
-            files | _report(Path(scratch) / directory.name, draft, evaluation),
+            files | _report(Path(scratch) / directory.name, draft, evaluation) | _selection(draft),
         )
 
 
@@ -174,6 +178,12 @@ def _spread(items: Sequence[Item], count: int) -> list[Item]:
     by_label = sorted(small, key=lambda item: item.label)
     step = max(1, len(by_label) // max(1, count))
     return by_label[::step][:count]
+
+
+def _selection(draft: Draft) -> dict[str, Path | bytes]:
+    if draft.selection is None or not draft.selection.verdicts:
+        return {}
+    return {CSV: as_csv(draft.selection).encode()}
 
 
 def _report(scratch: Path, draft: Draft, evaluation: Evaluation) -> dict[str, Path | bytes]:

@@ -68,6 +68,14 @@ class Dataset:
         return np.array([index[item.label] for item in items], dtype=np.int64)
 
 
+def domain_indices(items: Sequence[Item]) -> NDArray[np.int64] | None:
+    """Return each image's domain as an index into the sorted names, (N,); None without domains."""
+    if all(item.domain is None for item in items):
+        return None
+    names = np.array([item.domain or "" for item in items])
+    return np.asarray(np.unique(names, return_inverse=True)[1], dtype=np.int64)
+
+
 def load_dataset(
     source: Path,
     *,

@@ -13,23 +13,29 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from models.bundle import Bundle, Calibration
-from models.embed import embed_files
+from models.embed import ViewPlan, embed_files
 from models.encoder import OnnxEncoder
 from models.errors import ConfigError, TooFewImages
 from models.head import Head
 from models.manifest import Name
 from models.scores import SCORES, STANDARD, Reference, Score, fit_scores
 from training.assemble import Draft, write
+from training.baselines.few_shot import FewShot
 from training.calibrate import calibrate, expectation, images_needed, rank_of, too_few
-from training.data import Dataset, Item, load_dataset
+from training.data import Dataset, Item, domain_indices, load_dataset
 from training.data_report import DataReport
 from training.encoders import DualEncoder, EncoderRequest, check_encoder, open_encoder
 from training.evaluate import Evaluation, Sets, evaluate
 from training.negative_names import read_names, without_classes
 from training.progress import bar, say, say_all
 from training.recipe import TrainConfig
+from training.selection.auto import fit_selected
+from training.selection.run import run_selection
+from training.selection.select import Selection
+from training.selection.surrogates import FarViews
+from training.selection.table import summary
 from training.split import Splits, split
-from training.tune import Tuned, tune
+from training.tune import Tuned, Tuning, tune
 from training.unknown import load_unknown, overlap_notes
 from training.views import Views
 
@@ -56,6 +62,10 @@ class TrainRequest:
     """Sets of images of anything else, by name: for the report alone."""
     negatives: Path | None = None
     """Names that are no class, one a line, for the score that compares with them."""
+    select: bool = False
+    """Whether settings of tuning and the score are chosen by the training images."""
+    only_tuning: Tuning | None = None
+    """The only kind of tuning that selection tries; None for all that are possible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +102,11 @@ def train(request: TrainRequest) -> TrainResult:
         request.encoder, data.dataset.classes, cache=request.cache, negatives=data.negatives
     )
     encoder = OnnxEncoder(dual.exported.path)
-    images = _embed_for_tuning(request, data, dual, encoder)
-    tuned = _tune(request, dual, images)
+    shots = _embed_for_tuning(request, data, dual, encoder)
+    request, selection = _select(request, shots)
+    tuned = _tune(request, shots)
     head = tuned.head
-    scores = _fit_scores(tuned, images, request.config.score)
+    scores = _fit_scores(tuned, shots, request.config.score, selection)
     calibration = _calibration(request, data, dual, encoder, head, scores)
     threshold = calibrate(calibration.scores_n, request.config.calibrate)
     say(f"  The threshold is {threshold.value:.4f}: it {expectation(threshold)}.")
@@ -111,7 +122,8 @@ def train(request: TrainRequest) -> TrainResult:
         scores=scores,
         calibration=calibration,
         threshold=threshold,
-        notes=_notes(data, dual),
+        selection=selection,
+        notes=_notes(data, dual, selection),
     )
     say_all(draft.notes)
     return _finish(request, data, draft)
@@ -175,63 +187,79 @@ def _read_unknown(request: TrainRequest, dataset: Dataset) -> dict[str, Sequence
     return sets
 
 
-@dataclass(frozen=True, slots=True)
-class _Images:
-    """Embeddings and labels of the images that tuning may look at."""
-
-    train_NVD: NDArray[np.float32]
-    labels_N: NDArray[np.int64]
-    select: tuple[NDArray[np.float32], NDArray[np.int64]] | None
-
-
 def _embed_for_tuning(
     request: TrainRequest, data: _Data, dual: DualEncoder, encoder: OnnxEncoder
-) -> _Images:
-    views = Views(config=request.config.views, seed=request.config.seed)
-    with bar("embedding views to train on", "image") as progress:
-        train_NVD = embed_files(
-            data.splits.train,
-            encoder,
-            dual.preprocess,
-            cache=request.cache / "embeddings",
-            views=views,
-            on_progress=progress,
-        )
-    select = data.splits.select
+) -> FewShot:
+    """Embed what tuning and selection may look at, and nothing else."""
+    config, items = request.config, data.splits.train
+
+    def embed(what: str, views: ViewPlan) -> NDArray[np.float32]:
+        with bar(what, "image") as progress:
+            return embed_files(
+                items,
+                encoder,
+                dual.preprocess,
+                cache=request.cache / "embeddings",
+                views=views,
+                on_progress=progress,
+            )
+
+    train_NVD = embed("embedding views to train on", Views(config=config.views, seed=config.seed))
+    far_NFD = (
+        embed("embedding without objects", FarViews(seed=config.seed)) if request.select else None
+    )
+    labels_N, select = data.dataset.labels(items), data.splits.select
     select_ND = _embed(select, request, dual, encoder, "embedding images to select by")
-    return _Images(
-        train_NVD,
-        data.dataset.labels(data.splits.train),
-        (select_ND, data.dataset.labels(select)) if select else None,
+    return FewShot(
+        train_NVD=train_NVD,
+        labels_N=labels_N,
+        text=dual.text(train_NVD[:, 0], labels_N),
+        select=(select_ND, data.dataset.labels(select)) if select else None,
+        domains_N=domain_indices(items),
+        far_NFD=far_NFD,
+        seed=config.seed,
+        epochs=config.tune.epochs,
     )
 
 
-def _tune(request: TrainRequest, dual: DualEncoder, images: _Images) -> Tuned:
+def _select(request: TrainRequest, shots: FewShot) -> tuple[TrainRequest, Selection | None]:
+    """Return the request with what selection chose, if it is to choose."""
     config = request.config
-    text = dual.text(images.train_NVD[:, 0], images.labels_N)
+    if not request.select:
+        return request, None
+    base = replace(config.tune, seed=config.seed)
+    chosen = run_selection(shots, base, tuning=request.only_tuning)
+    config = replace(config, tune=replace(chosen.config, seed=config.tune.seed), score=chosen.score)
+    return replace(request, config=config), chosen
+
+
+def _tune(request: TrainRequest, shots: FewShot) -> Tuned:
+    config = request.config
     with bar(f"tuning ({config.tune.tuning})", "epoch") as progress:
         return tune(
-            images.train_NVD,
-            images.labels_N,
-            text=text,
-            select=images.select,
+            shots.train_NVD,
+            shots.labels_N,
+            text=shots.text,
+            select=shots.select,
             config=replace(config.tune, seed=config.seed),
             on_epoch=progress,
         )
 
 
-def _fit_scores(tuned: Tuned, images: _Images, score: str) -> dict[str, Score]:
+def _fit_scores(
+    tuned: Tuned, shots: FewShot, score: str, selection: Selection | None
+) -> dict[str, Score]:
     """Fit on plain training images; the images to select by tell how scores really spread."""
     head, negatives_MD = tuned.head, tuned.negatives_MD
-    return fit_scores(
-        Reference(
-            head.outputs(images.train_NVD[:, 0]),
-            images.labels_N,
-            negatives_MD=None if negatives_MD is None else negatives_MD.astype(np.float64),
-            held_out=None if images.select is None else head.outputs(images.select[0]),
-        ),
-        dict.fromkeys([*STANDARD, score]),
+    reference = Reference(
+        head.outputs(shots.train_NVD[:, 0]),
+        shots.labels_N,
+        negatives_MD=None if negatives_MD is None else negatives_MD.astype(np.float64),
+        held_out=None if shots.select is None else head.outputs(shots.select[0]),
     )
+    if selection is None:
+        return fit_scores(reference, dict.fromkeys([*STANDARD, score]))
+    return fit_scores(reference) | {score: fit_selected(selection, reference)}
 
 
 def _embed(
@@ -269,13 +297,14 @@ def _calibration(
     )
 
 
-def _notes(data: _Data, dual: DualEncoder) -> tuple[str, ...]:
+def _notes(data: _Data, dual: DualEncoder, selection: Selection | None) -> tuple[str, ...]:
     """Say what a reader of the report would not expect."""
     untested = (
         "Too few images to keep some for a test: the figures of known images are of those that "
         "chose the epoch, and look a little better than they are."
     )
-    return (*data.notes, *dual.notes, *(() if data.splits.test else (untested,)))
+    chosen = () if selection is None else (summary(selection),)
+    return (*data.notes, *dual.notes, *chosen, *(() if data.splits.test else (untested,)))
 
 
 def _finish(request: TrainRequest, data: _Data, draft: Draft) -> TrainResult:

@@ -192,7 +192,6 @@ class TextSource:
             ),
         )
 
-
     def of_classes(self, kept_C: NDArray[np.int64]) -> Self:
         """Return a part of the classes, in the order of their indices, without negatives."""
         return replace(

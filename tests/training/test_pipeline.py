@@ -1,5 +1,6 @@
 """training.pipeline: a bundle from images, with a real encoder, in a few seconds."""
 
+import csv
 import io
 import json
 from collections.abc import Sequence
@@ -17,11 +18,16 @@ from models.encoder import OnnxEncoder
 from models.errors import ConfigError, CroftError, TooFewImages
 from models.scores import STANDARD
 from tests.bundles import KNOWN, UNKNOWN, colour_image, tiny_graph
+from training.baselines.few_shot import FewShot
 from training.calibrate import CalibrateConfig
 from training.encoders import EncoderRequest
 from training.pipeline import TrainRequest, TrainResult, train
 from training.recipe import TrainConfig
-from training.tune import TuneConfig
+from training.selection.run import run_selection
+from training.selection.select import Selection
+from training.selection.surrogates import FAR
+from training.split import SplitConfig
+from training.tune import TuneConfig, Tuning
 from training.views import ViewConfig
 
 SPEC = """
@@ -117,6 +123,52 @@ def test_a_fitted_score_can_decide(request_: TrainRequest) -> None:
     for golden in bundle.manifest.self_test.images:
         pixels_HWC = preprocess.pixels((bundle.path / golden.file).read_bytes())
         assert decide(bundle, encoder.embed(pixels_HWC[None])[0]).score == golden.score
+
+
+def test_selection_sees_training_images_only_and_its_choice_is_served(
+    request_: TrainRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything tried lies in the bundle; the promise needs unseen calibration images."""
+    import training.pipeline as module
+
+    seen: list[FewShot] = []
+
+    def spy(shots: FewShot, base: TuneConfig, *, tuning: Tuning | None) -> Selection:
+        seen.append(shots)
+        return run_selection(shots, base, tuning=tuning)
+
+    monkeypatch.setattr(module, "run_selection", spy)
+    names = [*KNOWN, "yellow"]
+    data = write_colours(tmp_path / "four", names, images=30)
+    shots = SplitConfig(shots=4)
+    tune = TuneConfig(epochs=1)
+    config = replace(request_.config, split=shots, tune=tune, golden_images=0)
+
+    _, bundle = run(replace(request_, data=data, select=True, config=config, unknown={}))
+
+    (shots_seen,) = seen
+    assert len(shots_seen.labels_N) == bundle.manifest.dataset["images"]["train"] == 16  # type: ignore[index,call-overload]
+    assert shots_seen.far_NFD is not None
+    assert shots_seen.far_NFD.shape[:2] == (16, len(FAR))
+    with (bundle.path / "report" / "selection.csv").open() as file:
+        (chosen,) = {row["score"] for row in csv.DictReader(file) if row["chosen"] == "True"}
+    assert bundle.manifest.score.name == chosen
+    assert f"score {chosen}. Everything tried is in report/selection.csv." in str(
+        bundle.manifest.provenance["notes"]
+    )
+
+
+def test_with_three_classes_energy_stays_and_the_bundle_says_why(
+    request_: TrainRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One left out of three would leave two."""
+    _, bundle = run(replace(request_, select=True, config=replace(request_.config, score="msp")))
+
+    assert bundle.manifest.score.name == "energy"
+    why = "Nothing is selected, energy decides: there are 3 classes"
+    assert why in capsys.readouterr().out
+    assert why in str(bundle.manifest.provenance["notes"])
+    assert not (bundle.path / "report" / "selection.csv").exists()
 
 
 def test_negative_names_can_decide(

@@ -64,6 +64,12 @@ class FewShot:
             _check_labels(self.select[1], len(self.select[0]), classes)
         if self.single is not None and self.single.shape != (classes, dim):
             raise ConfigError(f"`single` must be ({classes}, {dim}), got {self.single.shape}.")
+        for name in ("domains_N", "far_NFD"):
+            rows = getattr(self, name)
+            if rows is not None and len(rows) != len(self.train_NVD):
+                raise ConfigError(
+                    f"`{name}` must have {len(self.train_NVD)} rows, got {len(rows)}."
+                )
         if self.epochs < 0:
             raise ConfigError(f"`epochs` must be >= 0, got {self.epochs}.")
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
+from models.errors import ConfigError
 from training.calibrate import CalibrateConfig
-from training.encoders import EncoderRequest
+from training.commands.encoder_flags import add_encoder_arguments, encoder_request
 from training.pipeline import TrainRequest, train
 from training.recipe import TrainConfig, load_recipe
 from training.split import SplitConfig
@@ -35,23 +36,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="names that are no class, one a line, for the score neglabel",
     )  # fmt: skip
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "croft")
-    _add_encoder_arguments(parser.add_argument_group("encoder"))
+    add_encoder_arguments(parser)
     _add_run_arguments(parser.add_argument_group("run; each of these overrides the recipe"))
 
 
-def _add_encoder_arguments(group: Any) -> None:
-    group.add_argument(
-        "--backbone", default=EncoderRequest().backbone,
-        help="an open_clip architecture, a file of one, or toybox (default %(default)s)",
-    )  # fmt: skip
-    group.add_argument("--pretrained", help="its weights: a tag or a file")
-    group.add_argument("--encoder", type=Path, help="any other image encoder, as ONNX")
-    group.add_argument("--encoder-spec", type=Path, help="how to feed it, a TOML file")
-    group.add_argument("--text-features", type=Path, help="its class features, an .npz file")
-    group.add_argument("--aliases", type=Path, help="TOML: class name = name in --text-features")
-
-
 def _add_run_arguments(group: Any) -> None:
+    group.add_argument(
+        "--select", choices=("auto",),
+        help="choose settings of tuning and the score by the training images: docs/selection.md",
+    )  # fmt: skip
     group.add_argument("--tuning", choices=("adapter", "prompt", "prompt+adapter"))
     group.add_argument(
         "--objective", choices=get_args(Objective),
@@ -76,27 +69,32 @@ def run(args: argparse.Namespace) -> int:
             data=args.data,
             out=args.out,
             name=name,
-            encoder=_encoder(args),
+            encoder=encoder_request(args),
             config=config_of(args),
             cache=args.cache,
             classes_file=args.classes,
             unknown=named_folders(args.unknown),
             negatives=args.negatives,
+            select=_selects(args),
+            only_tuning=args.tuning,
         )
     )
     print("", *lines_of(summarize(result.evaluation)), sep="\n")
     return 0
 
 
-def _encoder(args: argparse.Namespace) -> EncoderRequest:
-    return EncoderRequest(
-        backbone=args.backbone,
-        pretrained=args.pretrained,
-        encoder=args.encoder,
-        spec=args.encoder_spec,
-        text_features=args.text_features,
-        aliases=args.aliases,
-    )
+def _selects(args: argparse.Namespace) -> bool:
+    """Tell whether to select.
+
+    Raises:
+        ConfigError: something that selection chooses is given too.
+    """
+    if args.select and (given := [n for n in ("score", "objective") if getattr(args, n)]):
+        raise ConfigError(
+            f"--select chooses what --{given[0]} sets. Leave one of the two out; --tuning may "
+            "stay, and limits what is tried."
+        )
+    return args.select is not None
 
 
 def config_of(args: argparse.Namespace) -> TrainConfig:

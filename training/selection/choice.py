@@ -28,7 +28,7 @@ class Figure:
 
     @classmethod
     def of(cls, values_R: NDArray[np.float64]) -> "Figure":
-        """Return the t-interval. Rounds share training images: it is a little too narrow."""
+        """Return the t-interval. Rounds share images: it is too narrow."""
         mean, rounds = float(values_R.mean()), len(values_R)
         if rounds < 2 or not values_R.std():
             return cls(mean, mean, mean)

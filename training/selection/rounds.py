@@ -44,7 +44,7 @@ def why_not(shots: FewShot) -> str | None:
             "left out to play the unknown while a task remains"
         )
     if counts_K.min() < 2:
-        return "a class has one training image, and none can be held out of it"
+        return "a class has fewer than two training images, and none can be held out"
     return None
 
 

@@ -56,9 +56,13 @@ class Plan:
         return len(self.settings) * len(self.rounds)
 
     def seconds(self, shots: FewShot) -> float:
-        """Foretell the time that tuning takes here, from two steps of each of the settings."""
+        """Foretell the time it takes here, from two steps of each of the settings."""
         part = part_of_round(shots, self.rounds[0])
-        return len(self.rounds) * sum(_seconds(part, config) for config in self.settings)
+        tuning = sum(_seconds(part, config) for config in self.settings)
+        start = time.perf_counter()
+        list(judge(shots, self.rounds[0], [replace(self.settings[0], epochs=1)]))
+        scoring = (time.perf_counter() - start) * len(self.settings)
+        return len(self.rounds) * (tuning + scoring)
 
 
 def plan(shots: FewShot, base: TuneConfig, *, tuning: Tuning | None = None) -> Plan | str:
@@ -80,8 +84,9 @@ def plan(shots: FewShot, base: TuneConfig, *, tuning: Tuning | None = None) -> P
     reason = why_not(shots)
     if reason is not None:
         return reason
-    settings = dict.fromkeys([base, *_settings(base, shots.text, tuning)])
-    return Plan(settings=tuple(settings), rounds=rounds(shots))
+    tried = dict.fromkeys([base, *_settings(base, shots.text, tuning)])
+    settings = tuple(config for config in tried if tuning in (None, config.tuning))
+    return Plan(settings=settings, rounds=rounds(shots))
 
 
 def select(

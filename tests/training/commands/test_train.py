@@ -68,6 +68,13 @@ def test_the_objective_without_a_recipe_brings_its_settings(tmp_path: Path) -> N
         tuning_of("--objective", "official", "--tuning", "prompt")
 
 
+@pytest.mark.parametrize("flags", [("--score", "knn"), ("--objective", "official")])
+def test_what_selection_chooses_cannot_be_given_too(tmp_path: Path, flags: tuple[str, str]) -> None:
+    """Before anything is read."""
+    with pytest.raises(ConfigError, match=f"--select chooses what {flags[0]} sets"):
+        train(tmp_path, "--select", "auto", *flags)
+
+
 def tuning_of(*flags: str) -> TuneConfig:
     """Return how a run with these flags would tune."""
     parser = argparse.ArgumentParser()
