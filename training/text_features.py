@@ -175,3 +175,25 @@ def _check_dim(table: TextTable, train_ND: Floats) -> None:
 def _unit(rows_ND: Floats) -> Floats:
     norms_N1 = np.linalg.norm(rows_ND, axis=1, keepdims=True)
     return np.asarray(rows_ND / np.maximum(norms_N1, 1e-12), dtype=np.float32)
+
+
+def with_means(
+    features_KD: Floats, train_ND: Floats, labels_N: NDArray[np.int64], share: float
+) -> Floats:
+    """Mix each class's text feature with the mean of its training images, shape (K, D).
+
+    ``(1 - share) t + share m``, both of unit length; a class without images keeps its text. The
+    mean is the prototype of Snell et al., NeurIPS 2017.
+
+    Args:
+        features_KD: text features, (K, D).
+        train_ND: raw embeddings of plain training images, (N, D).
+        labels_N: their classes, (N,).
+        share: of the mean, 0 to 1.
+    """
+    mixed_KD = _unit(features_KD)
+    x_ND = _unit(train_ND)
+    for label in np.unique(labels_N):
+        mean_1D = _unit(x_ND[labels_N == label].mean(axis=0, keepdims=True))
+        mixed_KD[label] = (1 - share) * mixed_KD[label] + share * mean_1D[0]
+    return mixed_KD

@@ -20,6 +20,7 @@ from models.nn.adapter import Adapter
 from models.nn.backbone import Backbone
 from training.official import Edr
 from training.official_trainer import OfficialTrainer
+from training.text_features import with_means
 from training.trainer import Epoch, Folded, Model, Trainer
 
 Tuning = Literal["adapter", "prompt", "prompt+adapter"]
@@ -63,6 +64,9 @@ class TuneConfig:
     """Share of the adapter in image features."""
     ratio_text: float = 0.5
     """Share of the adapter in text features."""
+    ratio_mean: float = 0.0
+    """Share of the mean training image in each class's text feature, before anything is tuned; for
+    classes whose names the text encoder knows badly. Adapters only, and not in ``official``."""
     decay: float = 0.01
     """Pull towards the untuned model; in ``official`` towards zero, of the generator too."""
     edr: Edr = "setup2"
@@ -100,7 +104,7 @@ class TuneConfig:
         for name in ("lambda_1", "lambda_2", "gen_steps", "decay"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"`{name}` must be >= 0, got {getattr(self, name)}.")
-        for name in ("ratio_image", "ratio_text"):
+        for name in ("ratio_image", "ratio_text", "ratio_mean"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"`{name}` must be in 0..1, got {getattr(self, name)}.")
         if self.context_length is not None and self.context_length < 1:
@@ -113,6 +117,11 @@ class TuneConfig:
             raise ConfigError(
                 f"`objective` is 'official', which is defined for adapters only, and `tuning` is "
                 f'{self.tuning!r}. Use `tuning = "adapter"`, or the objective "croft".'
+            )
+        if self.ratio_mean > 0 and (self.objective == "official" or self.tuning != "adapter"):
+            raise ConfigError(
+                f"`ratio_mean` is {self.ratio_mean}, which is for `tuning` 'adapter' under the "
+                f"objective 'croft'; got {self.tuning!r} and {self.objective!r}. Leave it at 0."
             )
         if self.objective != "official" and (self.edr != "setup2" or self.vlcs):
             raise ConfigError(
@@ -274,6 +283,9 @@ def tune(
         ConfigError: the shapes do not belong together, or prompt tuning lacks a text encoder.
     """
     _check(train_NVD, labels_N, text)
+    if config.ratio_mean > 0:
+        features_KD = with_means(text.features_KD, train_NVD[:, 0], labels_N, config.ratio_mean)
+        text = replace(text, features_KD=features_KD)
     model = Model(text, config)
     with threads(_thread_count(model)):
         return _tune(model, train_NVD, labels_N, config, select, on_epoch)

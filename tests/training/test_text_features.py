@@ -7,7 +7,13 @@ import pytest
 
 from models.errors import ConfigError
 from training.class_names import default_spec
-from training.text_features import TextTable, class_features, load_aliases, negative_features
+from training.text_features import (
+    TextTable,
+    class_features,
+    load_aliases,
+    negative_features,
+    with_means,
+)
 
 CLASSES = [default_spec("golden_retriever"), default_spec("bird"), default_spec("gadget")]
 TRAIN_ND = np.array([[1, 0, 0], [0, 2, 0], [0, 0, 3], [0, 3, 3]], dtype=np.float32)
@@ -149,3 +155,14 @@ def test_aliases_are_names_or_lists(tmp_path: Path) -> None:
     path.write_text('bird = "robin"\nfish = ["tench", "goldfish"]')
 
     assert load_aliases(path) == {"bird": ["robin"], "fish": ["tench", "goldfish"]}
+
+
+def test_class_means_are_mixed_in_at_unit_length() -> None:
+    """Half way between both; the class without an image keeps its text."""
+    text_KD = np.array([[2, 0, 0], [0, 3, 0]], dtype=np.float32)
+    x_ND = np.array([[0, 0, 5], [0, 0, 0.1]], dtype=np.float32)
+
+    mixed_KD = with_means(text_KD, x_ND, np.array([0, 0]), 0.5)
+
+    np.testing.assert_allclose(mixed_KD, np.array([[0.5, 0, 0.5], [0, 1, 0]]), atol=1e-7)
+    np.testing.assert_array_equal(text_KD, [[2, 0, 0], [0, 3, 0]])

@@ -119,6 +119,18 @@ def test_cross_entropy_alone_has_no_other_term() -> None:
     assert set(tuned.history[-1]) == {"epoch", "cross_entropy"}
 
 
+def test_class_means_help_where_the_text_is_wrong() -> None:
+    """Two names interchanged, and hardly any tuning: half of the mean puts them right."""
+    swapped = replace(text(), features_KD=text().features_KD[[1, 0, *range(2, CLASSES)]])
+    train, test = images(60), images(300, seed=1)
+
+    def right(ratio_mean: float) -> float:
+        config = TuneConfig(ratio_mean=ratio_mean, epochs=1, learning_rate=1e-9)
+        return accuracy(tune(*train, text=swapped, config=config), test)
+
+    assert right(0.5) > right(0.0) + 0.2
+
+
 def test_without_images_to_select_by_the_last_epoch_is_kept() -> None:
     """Nothing else could decide."""
     assert tune(*images(32), text=text(), config=QUICK).epoch == 8
@@ -226,6 +238,9 @@ def test_prompt_tuning_without_a_text_encoder_is_refused_by_name(tuning: Any) ->
         ({"learning_rate": float("nan")}, "`learning_rate` must be > 0, got nan"),
         ({"lambda_2": -1.0}, "`lambda_2` must be >= 0, got -1"),
         ({"ratio_text": 1.5}, r"`ratio_text` must be in 0\.\.1, got 1\.5"),
+        ({"ratio_mean": -0.1}, r"`ratio_mean` must be in 0\.\.1, got -0\.1"),
+        ({"ratio_mean": 0.5, "tuning": "prompt"}, "`ratio_mean` is 0.5, which is for `tuning` 'ad"),
+        ({"ratio_mean": 0.5, "objective": "official"}, "objective 'croft'; got 'adapter' and 'off"),
         ({"context_length": 0}, "`context_length` must be >= 1, got 0"),
     ],
 )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import ceil
-from typing import Final, get_args
+from typing import Any, Final
 
 import numpy as np
 
@@ -19,12 +19,17 @@ from training.selection.judge import Judgement, judge, part_of_round
 from training.selection.rounds import Round, rounds, why_not
 from training.tune import TextSource, TuneConfig, Tuning, tune
 
-_LAMBDAS: Final = ((1.0, 1.0), (0.0, 0.0), (1.0, 0.0), (0.0, 1.0))
-"""Both terms of the objective, none (cross-entropy alone), and either one."""
-_RATIOS: Final = (0.2, 0.5)
-"""Shares of the adapter in image features."""
-_FEW: Final = 2
-"""Of `_LAMBDAS`, how many are tried with prompts, which take far longer."""
+_LEVELS: Final = {
+    "lambda_1": (0.0, 1.0),
+    "lambda_2": (0.0, 1.0),
+    "ratio_image": (0.2, 0.5),
+    "ratio_mean": (0.0, 0.5),
+}
+"""Two values of each of four settings. Of their sixteen combinations the eight with an even number
+of second values are tried: every pair of values then occurs twice (a half fraction; Box & Hunter,
+Technometrics 1961). Among them are the defaults, and cross-entropy alone."""
+_PROMPTS: Final = ("prompt", "prompt+adapter")
+"""Far slower: tried with both terms of the objective, and with none."""
 _PROBED: Final = 2
 """Steps that are timed to foretell the cost."""
 
@@ -84,7 +89,7 @@ def plan(shots: FewShot, base: TuneConfig, *, tuning: Tuning | None = None) -> P
     reason = why_not(shots)
     if reason is not None:
         return reason
-    tried = dict.fromkeys([base, *_settings(base, shots.text, tuning)])
+    tried = dict.fromkeys([base, *_settings(base, shots.text)])
     settings = tuple(config for config in tried if tuning in (None, config.tuning))
     return Plan(settings=settings, rounds=rounds(shots))
 
@@ -126,20 +131,22 @@ def select(
     return Selection(config=verdict.config, score=score, verdicts=verdicts)
 
 
-def _settings(base: TuneConfig, text: TextSource, only: Tuning | None) -> Iterator[TuneConfig]:
-    kinds = get_args(Tuning) if text.backbone is not None else ("adapter",)
-    for kind in [kind for kind in kinds if only in (None, kind)]:
-        few = len(_LAMBDAS) if kind == "adapter" else _FEW
-        ratios = _RATIOS if kind == "adapter" else (base.ratio_image,)
-        for ratio, (lambda_1, lambda_2) in product(ratios, _LAMBDAS[:few]):
-            yield replace(
+def _settings(base: TuneConfig, text: TextSource) -> Iterator[TuneConfig]:
+    for levels in product((1, 0), repeat=len(_LEVELS)):
+        if sum(levels) % 2 == 0:
+            yield _varied(
                 base,
-                tuning=kind,
-                ratio_image=ratio,
-                lambda_1=lambda_1,
-                lambda_2=lambda_2,
-                gen_steps=max(1, base.gen_steps) if lambda_1 else 0,
+                tuning="adapter",
+                **{name: _LEVELS[name][i] for name, i in zip(_LEVELS, levels, strict=True)},
             )
+    if text.backbone is not None:
+        for kind, both in product(_PROMPTS, (1.0, 0.0)):
+            yield _varied(base, tuning=kind, lambda_1=both, lambda_2=both, ratio_mean=0.0)
+
+
+def _varied(base: TuneConfig, **changes: Any) -> TuneConfig:
+    gen_steps = max(1, base.gen_steps) if changes["lambda_1"] else 0
+    return replace(base, gen_steps=gen_steps, **changes)
 
 
 def _seconds(part: FewShot, config: TuneConfig) -> float:

@@ -14,8 +14,18 @@ CSV: Final = "report/selection.csv"
 """Where a bundle has everything that was tried."""
 
 _COLUMNS: Final = (
-    *("tuning", "ratio_image", "lambda_1", "lambda_2", "accuracy", "accuracy_low"),
-    *("accuracy_high", "score", "surrogate", "auroc", "auroc_low", "auroc_high", "chosen"),
+    *("tuning", "lambda_1", "lambda_2", "ratio_image", "ratio_mean"),
+    *(
+        "accuracy",
+        "accuracy_low",
+        "accuracy_high",
+        "score",
+        "surrogate",
+        "auroc",
+        "auroc_low",
+        "auroc_high",
+        "chosen",
+    ),
 )
 
 _SHOWN: Final = 8
@@ -53,8 +63,8 @@ def summary(selection: Selection) -> str:
 def describe(config: TuneConfig) -> str:
     """Return what selection varies, in one line."""
     return (
-        f"{config.tuning}, ratio_image {config.ratio_image:g}, lambda_1 {config.lambda_1:g}, "
-        f"lambda_2 {config.lambda_2:g}"
+        f"{config.tuning}, lambda_1 {config.lambda_1:g}, lambda_2 {config.lambda_2:g}, "
+        f"ratio_image {config.ratio_image:g}, ratio_mean {config.ratio_mean:g}"
     )
 
 
@@ -69,7 +79,8 @@ def as_csv(selection: Selection) -> str:
 
 def _rows(verdict: Verdict, selection: Selection) -> Iterator[tuple[object, ...]]:
     config, right = verdict.config, Figure.of(verdict.accuracies_R)
-    varied = (config.tuning, config.ratio_image, config.lambda_1, config.lambda_2)
+    lambdas, ratios = (config.lambda_1, config.lambda_2), (config.ratio_image, config.ratio_mean)
+    varied = (config.tuning, *lambdas, *ratios)
     for score in CANDIDATES:
         chosen = config == selection.config and score == selection.score
         for kind, figure in verdict.aurocs(score).items():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -71,14 +73,18 @@ def _with_backbone(folder: Path) -> FewShot:
     return FewShot(train_NVD=train_NVD, labels_N=labels_N, text=source)
 
 
-def test_adapters_are_tried_with_every_objective_and_two_shares() -> None:
-    """Both terms, none, and either one; without shifted features there is no generator."""
+def test_every_pair_of_values_is_tried_equally_often() -> None:
+    """Of four settings of two values; without shifted features there is no generator."""
     settings = _plan(shots()).settings
-    terms = [(1.0, 1.0, 1), (0.0, 0.0, 0), (1.0, 0.0, 1), (0.0, 1.0, 0)]
-    assert [(s.ratio_image, s.lambda_1, s.lambda_2, s.gen_steps) for s in settings] == [
-        (ratio, *term) for ratio in (0.2, 0.5) for term in terms
-    ]
+    varied = ("lambda_1", "lambda_2", "ratio_image", "ratio_mean")
+    for one, other in combinations(varied, 2):
+        pairs = Counter((getattr(s, one), getattr(s, other)) for s in settings)
+        assert len(pairs) == 4
+        assert set(pairs.values()) == {2}
+    assert {(s.lambda_1, s.gen_steps) for s in settings} == {(1.0, 1), (0.0, 0)}
     assert {s.tuning for s in settings} == {"adapter"}
+    alone = replace(QUICK, lambda_1=0.0, lambda_2=0.0, gen_steps=0)
+    assert {QUICK, alone} < set(settings)
 
 
 def test_what_is_given_is_tried_first_and_the_rest_kept() -> None:

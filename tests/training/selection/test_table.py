@@ -29,14 +29,22 @@ def test_the_table_has_every_setting_the_best_scores_and_energy(selection: Selec
     """With intervals, which stay in 0 to 1."""
     text = "\n".join(lines(selection))
 
-    assert "lambda_1 1, lambda_2 1  0.400 (0.400-0.400)  0.600, msp" in text
-    assert "lambda_1 0, lambda_2 1  0.900 (0.900-0.900)  0.850, knn" in text
+    assert (
+        "lambda_1 1, lambda_2 1, ratio_image 0.2, ratio_mean 0  0.400 (0.400-0.400)  0.600, msp"
+        in text
+    )
+    assert (
+        "lambda_1 0, lambda_2 1, ratio_image 0.2, ratio_mean 0  0.900 (0.900-0.900)  0.850, knn"
+        in text
+    )
     assert any(
         line.split() == ["knn", "0.850", "(0.215-1.000)", "0.980", "(0.980-0.980)"]
         for line in lines(selection)
     )
     assert any(line.startswith("energy ") for line in lines(selection))
-    assert "Chosen: adapter, ratio_image 0.2, lambda_1 0, lambda_2 1; score knn." in text
+    assert (
+        "Chosen: adapter, lambda_1 0, lambda_2 1, ratio_image 0.2, ratio_mean 0; score knn." in text
+    )
 
 
 def test_the_file_has_everything_with_all_digits(selection: Selection) -> None:
@@ -52,7 +60,7 @@ def test_the_file_has_everything_with_all_digits(selection: Selection) -> None:
 
 def test_one_line_says_what_was_chosen_or_why_nothing_was(selection: Selection) -> None:
     """For the notes of a bundle."""
-    assert summary(selection).startswith("Chosen by the training images alone: adapter, ratio")
+    assert summary(selection).startswith("Chosen by the training images alone: adapter, lambda")
     nothing = Selection(config=TuneConfig(), score="energy", reason="there are 3 classes")
     assert summary(nothing) == "Nothing is selected, energy decides: there are 3 classes."
     assert lines(nothing) == [summary(nothing)]
