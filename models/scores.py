@@ -179,6 +179,12 @@ def _fused(*parts: str) -> ScoreSpec:
     """Fuse how well a class fits with how near the training images are."""
 
     def fit(reference: Reference) -> Score:
+        if reference.held_out is None and "knn" in parts:
+            raise ConfigError(
+                f"`{'+'.join(parts)}` needs known images beside those that it is fitted on: each "
+                "of these is its own nearest neighbour. Keep some to select by, or choose "
+                "another score."
+            )
         held_out = reference.outputs if reference.held_out is None else reference.held_out
         components = {name: fit_score(name, reference) for name in parts}
         return fit_fused(components, {name: s(held_out) for name, s in components.items()})

@@ -76,6 +76,14 @@ def domain_indices(items: Sequence[Item]) -> NDArray[np.int64] | None:
     return np.asarray(np.unique(names, return_inverse=True)[1], dtype=np.int64)
 
 
+def unit_indices(items: Sequence[Item]) -> NDArray[np.int64]:
+    """Return an index (N,) that images of one group share, and identical files without a group."""
+    names = np.array(
+        [item.digest if item.group is None else f"group {item.group}" for item in items]
+    )
+    return np.asarray(np.unique(names, return_inverse=True)[1], dtype=np.int64)
+
+
 def load_dataset(
     source: Path,
     *,

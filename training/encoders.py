@@ -192,17 +192,19 @@ def _foreign(
 
     def text(train_ND: NDArray[np.float32], labels_N: NDArray[np.int64]) -> TextSource:
         seen = class_features(classes, table, aliases, train_ND, labels_N)
-        if seen.missing:
-            notes.append(
-                f"{len(seen.missing)} of {len(classes)} classes have no text feature and take the "
-                "mean of their training embeddings, and text is moved to meet it: "
-                f"{listed(seen.missing)}."
-            )
+        note = (
+            f"{len(seen.missing)} of {len(classes)} classes have no text feature and take the "
+            "mean of their training embeddings, and text is moved to meet it: "
+            f"{listed(seen.missing)}."
+        )
+        if seen.missing and note not in notes:
+            notes.append(note)
         return TextSource(
             features_KD=seen.features_KD,
             logit_scale=spec.logit_scale,
             name=encoder.stem,
             negatives=_moved(found, seen),
+            remake=text if seen.missing else None,
         )
 
     return DualEncoder(

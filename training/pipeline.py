@@ -22,7 +22,7 @@ from models.scores import SCORES, STANDARD, Reference, Score, fit_scores
 from training.assemble import Draft, write
 from training.baselines.few_shot import FewShot
 from training.calibrate import calibrate, expectation, images_needed, rank_of, too_few
-from training.data import Dataset, Item, domain_indices, load_dataset
+from training.data import Dataset, Item, domain_indices, load_dataset, unit_indices
 from training.data_report import DataReport
 from training.encoders import DualEncoder, EncoderRequest, check_encoder, open_encoder
 from training.evaluate import Evaluation, Sets, evaluate
@@ -30,6 +30,7 @@ from training.negative_names import read_names, without_classes
 from training.progress import bar, say, say_all
 from training.recipe import TrainConfig
 from training.selection.auto import fit_selected
+from training.selection.rounds import why_not
 from training.selection.run import run_selection
 from training.selection.select import Selection
 from training.selection.surrogates import FarViews
@@ -94,6 +95,7 @@ def train(request: TrainRequest) -> TrainResult:
     """
     _check_name(request.name)
     _check_tuning(request)
+    _check_selection(request)
     _check_score(request)
     names = () if request.negatives is None else read_names(request.negatives)
     check_encoder(request.encoder)
@@ -171,6 +173,20 @@ def _check_tuning(request: TrainRequest) -> None:
         )
 
 
+def _check_selection(request: TrainRequest) -> None:
+    """Refuse what selection would overrule."""
+    config = request.config
+    for name, value, needed in (
+        ("objective", config.tune.objective, "croft"),
+        ("score", config.score, "energy"),
+    ):
+        if request.select and value != needed:
+            raise ConfigError(
+                f"Selection chooses the score, and settings of the objective 'croft'; `{name}` is "
+                f"{value!r}. Leave one of the two out; --tuning may stay, and limits what is tried."
+            )
+
+
 def _check_promise(config: TrainConfig, splits: Splits) -> None:
     n = len(splits.calibrate)
     if rank_of(n, config.calibrate) == 0:
@@ -205,10 +221,11 @@ def _embed_for_tuning(
             )
 
     train_NVD = embed("embedding views to train on", Views(config=config.views, seed=config.seed))
-    far_NFD = (
-        embed("embedding without objects", FarViews(seed=config.seed)) if request.select else None
-    )
-    labels_N, select = data.dataset.labels(items), data.splits.select
+    labels_N, units_N = data.dataset.labels(items), unit_indices(items)
+    far_NFD = None
+    if request.select and why_not(labels_N, len(data.dataset.classes), units_N) is None:
+        far_NFD = embed("embedding without objects", FarViews(seed=config.seed))
+    select = data.splits.select
     select_ND = _embed(select, request, dual, encoder, "embedding images to select by")
     return FewShot(
         train_NVD=train_NVD,
@@ -217,6 +234,7 @@ def _embed_for_tuning(
         select=(select_ND, data.dataset.labels(select)) if select else None,
         domains_N=domain_indices(items),
         far_NFD=far_NFD,
+        units_N=units_N,
         seed=config.seed,
         epochs=config.tune.epochs,
     )

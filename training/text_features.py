@@ -100,7 +100,8 @@ def class_features(
     A class that is neither in the file nor an alias of something there takes the mean of its
     normalised training embeddings. Encoders keep images and text apart (Liang et al., "Mind the
     Gap", NeurIPS 2022), so that this mean would be nearer to every image than any text is: the
-    other classes' features are therefore moved, all by the same vector, to where images lie.
+    other classes' features are therefore moved, all by the same vector, to where images lie. A
+    class that has neither text nor images is a zero row.
 
     Args:
         classes: in index order.
@@ -118,9 +119,16 @@ def class_features(
     if all(row is not None for row in found):
         text_KD = np.stack([row for row in found if row is not None])
         return ClassFeatures(_unit(text_KD), [], np.zeros(text_KD.shape[1], dtype=np.float32))
-    images_KD = np.stack([_unit(train_ND[labels_N == k]).mean(axis=0) for k in range(len(classes))])
+    seen_K = np.isin(np.arange(len(classes)), labels_N)
+    images_KD = np.zeros((len(classes), train_ND.shape[1]), dtype=np.float32)
+    for k in np.flatnonzero(seen_K):
+        images_KD[k] = _unit(train_ND[labels_N == k]).mean(axis=0)
     pairs = list(zip(found, images_KD, strict=True))
-    gaps = [image_D - row for row, image_D in pairs if row is not None]
+    gaps = [
+        image_D - row
+        for (row, image_D), seen in zip(pairs, seen_K, strict=True)
+        if row is not None and seen
+    ]
     gap_D = np.mean(gaps, axis=0) if gaps else np.zeros(train_ND.shape[1], dtype=np.float32)
     rows = [image_D if row is None else row + gap_D for row, image_D in pairs]
     missing = [spec.name for spec, row in zip(classes, found, strict=True) if row is None]

@@ -173,6 +173,9 @@ class TextSource:
     """What the classes are called behind a learned context."""
     negatives: Negatives | None = None
     """Names that are no class, for the score that needs them."""
+    remake: Callable[[Floats, Labels], "TextSource"] | None = None
+    """Makes it anew from other plain images (N, D) and labels (N,), where images stand in for
+    text; None where they do not."""
 
     @classmethod
     def of(
@@ -200,6 +203,16 @@ class TextSource:
                 features_MD=backbone.text_features(list(negatives.values())),
             ),
         )
+
+    def with_means(self, train_ND: Floats, labels_N: Labels, share: float) -> Self:
+        """Mix in the classes' mean images; other names move as the classes do on average."""
+        mixed_KD = with_means(self.features_KD, train_ND, labels_N, share)
+        if self.negatives is None:
+            return replace(self, features_KD=mixed_KD)
+        shift_D = np.mean(mixed_KD - _unit(self.features_KD), axis=0)
+        moved_MD = _unit(self.negatives.features_MD) + shift_D
+        negatives = replace(self.negatives, features_MD=moved_MD)
+        return replace(self, features_KD=mixed_KD, negatives=negatives)
 
     def of_classes(self, kept_C: NDArray[np.int64]) -> Self:
         """Return a part of the classes, in the order of their indices, without negatives."""
@@ -284,8 +297,7 @@ def tune(
     """
     _check(train_NVD, labels_N, text)
     if config.ratio_mean > 0:
-        features_KD = with_means(text.features_KD, train_NVD[:, 0], labels_N, config.ratio_mean)
-        text = replace(text, features_KD=features_KD)
+        text = text.with_means(train_NVD[:, 0], labels_N, config.ratio_mean)
     model = Model(text, config)
     with threads(_thread_count(model)):
         return _tune(model, train_NVD, labels_N, config, select, on_epoch)
@@ -325,6 +337,11 @@ def _tune(
         context_tokens_readable=folded.readable,
         negatives_MD=model.negatives(),
     )
+
+
+def _unit(rows_KD: Floats) -> Floats:
+    unit_KD: Floats = rows_KD / np.linalg.norm(rows_KD, axis=1, keepdims=True)
+    return unit_KD
 
 
 def _state(model: Model) -> dict[str, Tensor]:

@@ -312,6 +312,8 @@ def test_what_cannot_be_fitted_is_refused_by_name() -> None:
         fit_score("magic", plain)
     with pytest.raises(ConfigError, match="`neglabel` needs text features of negative names"):
         fit_score("neglabel", plain)
+    with pytest.raises(ConfigError, match=r"`gen\+knn` needs known images beside those"):
+        fit_score("gen+knn", plain)
     assert set(STANDARD) - set(fit_scores(plain)) == {"neglabel"}
 
 

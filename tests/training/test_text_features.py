@@ -166,3 +166,16 @@ def test_class_means_are_mixed_in_at_unit_length() -> None:
 
     np.testing.assert_allclose(mixed_KD, np.array([[0.5, 0, 0.5], [0, 1, 0]]), atol=1e-7)
     np.testing.assert_array_equal(text_KD, [[2, 0, 0], [0, 3, 0]])
+
+
+def test_a_class_without_text_and_images_is_a_zero_row(tmp_path: Path) -> None:
+    """And tells nothing of how far text is from images."""
+    every = class_features(CLASSES, table(tmp_path), {}, TRAIN_ND, LABELS_N)
+    lacking = int(np.flatnonzero([c.name in every.missing for c in CLASSES])[0])
+    rest_N = lacking != LABELS_N
+
+    found = class_features(CLASSES, table(tmp_path), {}, TRAIN_ND[rest_N], LABELS_N[rest_N])
+
+    assert not found.features_KD[lacking].any()
+    np.testing.assert_array_equal(found.gap_D, every.gap_D)
+    assert np.isfinite(found.features_KD).all()

@@ -131,6 +131,20 @@ def test_class_means_help_where_the_text_is_wrong() -> None:
     assert right(0.5) > right(0.0) + 0.2
 
 
+def test_names_that_are_no_class_move_with_the_means() -> None:
+    """A name beside a class stays beside it."""
+    source = text()
+    negatives = Negatives(names=("none",), features_MD=source.features_KD[:1])
+    train_NVD, labels_N = images(60)
+
+    moved = replace(source, negatives=negatives).with_means(train_NVD[:, 0], labels_N, 0.5)
+
+    assert moved.negatives is not None
+    unit_KD = source.features_KD / np.linalg.norm(source.features_KD, axis=1, keepdims=True)
+    shift_D = (moved.features_KD - unit_KD).mean(axis=0)
+    np.testing.assert_allclose(moved.negatives.features_MD[0] - unit_KD[0], shift_D, atol=1e-6)
+
+
 def test_without_images_to_select_by_the_last_epoch_is_kept() -> None:
     """Nothing else could decide."""
     assert tune(*images(32), text=text(), config=QUICK).epoch == 8

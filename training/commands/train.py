@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from models.errors import ConfigError
 from training.calibrate import CalibrateConfig
 from training.commands.encoder_flags import add_encoder_arguments, encoder_request
 from training.pipeline import TrainRequest, train
@@ -75,26 +74,12 @@ def run(args: argparse.Namespace) -> int:
             classes_file=args.classes,
             unknown=named_folders(args.unknown),
             negatives=args.negatives,
-            select=_selects(args),
+            select=args.select is not None,
             only_tuning=args.tuning,
         )
     )
     print("", *lines_of(summarize(result.evaluation)), sep="\n")
     return 0
-
-
-def _selects(args: argparse.Namespace) -> bool:
-    """Tell whether to select.
-
-    Raises:
-        ConfigError: something that selection chooses is given too.
-    """
-    if args.select and (given := [n for n in ("score", "objective") if getattr(args, n)]):
-        raise ConfigError(
-            f"--select chooses what --{given[0]} sets. Leave one of the two out; --tuning may "
-            "stay, and limits what is tried."
-        )
-    return args.select is not None
 
 
 def config_of(args: argparse.Namespace) -> TrainConfig:

@@ -34,7 +34,7 @@ _RAW: Final = tuple(name for name in _SINGLE if SCORES[name].needs == "training 
 """Those that no tuning moves: computed once a round."""
 
 _MOST: Final = 300
-"""Images of a kind that a round looks at, at most."""
+"""Surrogates of a kind that a round looks at, at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,16 +88,23 @@ def _plain(shots: FewShot, rows_B: NDArray[np.int64]) -> Floats:
 
 
 def part_of_round(shots: FewShot, round_: Round) -> FewShot:
-    """Return a round's training images, with classes counted anew."""
+    """Return a round's training images, with classes counted anew.
+
+    Where images stand in for text, it is made anew: it would know the held-out ones otherwise.
+    """
+    text = shots.text
+    if text.remake is not None:
+        text = text.remake(_plain(shots, round_.train), shots.labels_N[round_.train])
     return replace(
         shots,
         train_NVD=shots.train_NVD[round_.train],
         labels_N=np.searchsorted(round_.kept_C, shots.labels_N[round_.train]),
-        text=shots.text.of_classes(round_.kept_C),
+        text=text.of_classes(round_.kept_C),
         single=None,
         select=None,
         domains_N=None,
         far_NFD=None,
+        units_N=None,
     )
 
 

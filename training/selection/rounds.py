@@ -35,16 +35,21 @@ class Round:
     """Of left-out classes: in the fold's style, if folds are styles."""
 
 
-def why_not(shots: FewShot) -> str | None:
-    """Return why known images cannot stand in for unknown ones here; None if they can."""
-    counts_K = np.bincount(shots.labels_N, minlength=len(shots.text.features_KD))
-    if len(counts_K) < LEAST_CLASSES:
+def why_not(labels_N: Labels, classes: int, units_N: Labels | None = None) -> str | None:
+    """Return why known images cannot stand in for unknown ones here; None if they can.
+
+    Args:
+        labels_N: of the training images.
+        classes: how many there are.
+        units_N: which images must stay together.
+    """
+    if classes < LEAST_CLASSES:
         return (
-            f"there are {len(counts_K)} classes, and with fewer than {LEAST_CLASSES} none can be "
-            "left out to play the unknown while a task remains"
+            f"there are {classes} classes, and with fewer than {LEAST_CLASSES} none can be left "
+            "out to play the unknown while a task remains"
         )
-    if counts_K.min() < 2:
-        return "a class has fewer than two training images, and none can be held out"
+    if _units_K(labels_N, classes, units_N).min() < 2:
+        return "a class has fewer than two training images, or groups of them, to hold one out"
     return None
 
 
@@ -60,13 +65,18 @@ def rounds(shots: FewShot) -> list[Round]:
     fold_N = _style_folds(shots)
     styled = fold_N is not None
     if fold_N is None:
-        fold_N = _random_folds(shots.labels_N, rng)
+        fold_N = _random_folds(shots, rng)
     found = [
         _round(shots.labels_N, fold_N == fold, group, classes, styled=styled)
         for fold in range(int(fold_N.max()) + 1)
         for group in groups
     ]
     return [round_ for round_ in found if len(round_.known)]
+
+
+def by_domain(shots: FewShot) -> bool:
+    """Tell whether rounds leave out domains, rather than parts of each class's images."""
+    return _style_folds(shots) is not None
 
 
 def _style_folds(shots: FewShot) -> Rows | None:
@@ -78,14 +88,26 @@ def _style_folds(shots: FewShot) -> Rows | None:
     return fold_N if np.bincount([label for label, _ in pairs]).min() > 1 else None
 
 
-def _random_folds(labels_N: Labels, rng: np.random.Generator) -> Rows:
-    """Divide the images of each class evenly."""
-    folds = min(_FOLDS, int(np.bincount(labels_N).min()))
+def _random_folds(shots: FewShot, rng: np.random.Generator) -> Rows:
+    """Divide the images of each class evenly; those that must stay together do."""
+    labels_N = shots.labels_N
+    units_N = np.arange(len(labels_N)) if shots.units_N is None else shots.units_N
+    classes = len(shots.text.features_KD)
+    folds = min(_FOLDS, int(_units_K(labels_N, classes, shots.units_N).min()))
     fold_N = np.zeros(len(labels_N), dtype=np.int64)
-    for label in np.unique(labels_N):
-        rows = rng.permutation(np.flatnonzero(labels_N == label))
-        fold_N[rows] = np.arange(len(rows)) % folds
+    for label in range(classes):
+        rows = np.flatnonzero(labels_N == label)
+        units = rng.permutation(np.unique(units_N[rows]))
+        fold_of = {unit: i % folds for i, unit in enumerate(units.tolist())}
+        fold_N[rows] = [fold_of[unit] for unit in units_N[rows].tolist()]
     return fold_N
+
+
+def _units_K(labels_N: Labels, classes: int, units_N: Labels | None) -> Rows:
+    """Return how many images a class has, (K,), counting those that stay together once."""
+    units_N = np.arange(len(labels_N)) if units_N is None else units_N
+    pairs = np.unique(np.stack([labels_N, units_N]), axis=1)
+    return np.bincount(pairs[0], minlength=classes)
 
 
 def _round(

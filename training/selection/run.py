@@ -3,6 +3,7 @@
 from training.baselines.few_shot import FewShot
 from training.progress import bar, say_all
 from training.selection.judge import CANDIDATES
+from training.selection.rounds import by_domain
 from training.selection.select import Plan, Selection, plan, select
 from training.selection.table import lines
 from training.tune import TuneConfig, Tuning
@@ -22,22 +23,26 @@ def run_selection(shots: FewShot, base: TuneConfig, *, tuning: Tuning | None = N
     todo = plan(shots, base, tuning=tuning)
     if isinstance(todo, Plan):
         say_all([_cost(todo, shots)])
-    with bar("selecting", "tuning") as progress:
-        selection = select(shots, base, todo, on_tuned=progress)
+        with bar("selecting", "tuning") as progress:
+            selection = select(shots, base, todo, on_tuned=progress)
+    else:
+        selection = select(shots, base, todo)
     say_all(lines(selection))
     return selection
 
 
 def _cost(todo: Plan, shots: FewShot) -> str:
+    left_out = "a domain" if by_domain(shots) else "a part of each class's images"
     return (
         f"Selection: {len(todo.settings)} settings in {len(todo.rounds)} rounds are "
         f"{todo.tunings} tunings, {len(CANDIDATES)} scores each: about "
-        f"{_duration(todo.seconds(shots))} here. Only training images are looked at."
+        f"{_duration(todo.seconds(shots))} here (--tuning adapter is the quickest kind). A round "
+        f"leaves out {left_out} and a third of the classes. Only training images are looked at."
     )
 
 
 def _duration(seconds: float) -> str:
-    """Round up to what a person would say."""
+    """Write it as a person would say it."""
     if seconds < 90:
         return f"{max(10, 10 * round(seconds / 10))} seconds"
     minutes = seconds / 60

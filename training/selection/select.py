@@ -86,7 +86,7 @@ def plan(shots: FewShot, base: TuneConfig, *, tuning: Tuning | None = None) -> P
             f"Selection tries settings of the objective 'croft', and `objective` is "
             f"{base.objective!r}. Leave one of the two out."
         )
-    reason = why_not(shots)
+    reason = why_not(shots.labels_N, len(shots.text.features_KD), shots.units_N)
     if reason is not None:
         return reason
     tried = dict.fromkeys([base, *_settings(base, shots.text)])

@@ -47,6 +47,8 @@ def lines(selection: Selection) -> list[str]:
         "",
         f"Chosen: {describe(chosen.config)}; score {selection.score}. A setting counts by accuracy "
         "plus its best score's worst AUROC.",
+        "Brackets: 95 % over rounds, too narrow, since rounds share images. The best of so many "
+        "flatters itself: what it is worth is seen on other images.",
     ]
 
 

@@ -71,7 +71,7 @@ def test_the_objective_without_a_recipe_brings_its_settings(tmp_path: Path) -> N
 @pytest.mark.parametrize("flags", [("--score", "knn"), ("--objective", "official")])
 def test_what_selection_chooses_cannot_be_given_too(tmp_path: Path, flags: tuple[str, str]) -> None:
     """Before anything is read."""
-    with pytest.raises(ConfigError, match=f"--select chooses what {flags[0]} sets"):
+    with pytest.raises(ConfigError, match=f"`{flags[0][2:]}` is '{flags[1]}'"):
         train(tmp_path, "--select", "auto", *flags)
 
 

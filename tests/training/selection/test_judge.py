@@ -18,7 +18,7 @@ from training.selection import judge as module
 from training.selection.judge import CANDIDATES, NEAR, SCRAMBLED, Judgement, judge, part_of_round
 from training.selection.rounds import Round, rounds
 from training.selection.surrogates import FAR
-from training.tune import TuneConfig, Tuned, tune
+from training.tune import Floats, Labels, TextSource, TuneConfig, Tuned, tune
 
 OTHER = replace(QUICK, lambda_1=0.0, lambda_2=0.0, gen_steps=0, ratio_image=0.6)
 
@@ -98,6 +98,28 @@ def test_left_out_images_change_nothing_but_their_own_auroc() -> None:
         np.testing.assert_array_equal(one.fresh[name], other.fresh[name])
     assert all(one.auroc[kind] == other.auroc[kind] for kind in FAR)
     assert one.auroc[NEAR] != other.auroc[NEAR]
+
+
+def test_images_that_stand_in_for_text_are_those_of_the_round() -> None:
+    """Of noise nothing can be learned; the text would know the held-out images otherwise."""
+    labels_N = np.arange(48) % 6
+    noise_NVD = np.random.default_rng(5).standard_normal((48, 1, 64)).astype(np.float32)
+
+    def means(train_ND: Floats, labels_N: Labels) -> TextSource:
+        seen = [train_ND[labels_N == k] for k in range(6)]
+        rows = [x_ND.mean(axis=0) if len(x_ND) else np.zeros(64) for x_ND in seen]
+        features_KD = np.stack(rows).astype(np.float32)
+        return TextSource(features_KD=features_KD, logit_scale=20.0, name="m", remake=means)
+
+    text = means(noise_NVD[:, 0], labels_N)
+    given = FewShot(train_NVD=noise_NVD, labels_N=labels_N, text=text)
+
+    def right(shots: FewShot) -> float:
+        found = [j for r in rounds(shots) for j in judge(shots, r, [QUICK])]
+        return float(np.mean([j.accuracy for j in found]))
+
+    assert right(given) < 0.5
+    assert right(replace(given, text=replace(text, remake=None))) > 0.8
 
 
 @pytest.mark.parametrize("number", [0, 5])

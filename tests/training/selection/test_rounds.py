@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -230,14 +231,13 @@ def test_four_classes_of_two_images_suffice() -> None:
         text=shots().text.of_classes(np.arange(LEAST_CLASSES)),
         domains_N=None,
     )
-    assert why_not(few) is None
+    assert why_not(few.labels_N, LEAST_CLASSES) is None
     assert len(rounds(few)) == 2 * GROUPS
 
 
 def test_fewer_than_four_classes_are_too_few() -> None:
     """The reason has their number."""
-    three = _of(shots(), labels(8) < 3)
-    reason = why_not(replace(three, text=three.text.of_classes(np.arange(3))))
+    reason = why_not(np.repeat(np.arange(3), 8), 3)
     assert reason is not None
     assert "there are 3 classes" in reason
     assert "fewer than 4" in reason
@@ -247,6 +247,23 @@ def test_fewer_than_four_classes_are_too_few() -> None:
 def test_a_class_with_one_image_cannot_be_held_out(images: int) -> None:
     """Nor one with none, the last class included."""
     kept_N = (labels(8) != CLASSES - 1) | (styles(8, count=8) < images)
-    reason = why_not(_of(shots(), kept_N))
+    reason = why_not(labels(8)[kept_N], CLASSES)
     assert reason is not None
     assert "a class has" in reason
+
+
+def test_images_that_belong_together_are_in_one_fold() -> None:
+    """And count as one image where a class has no other."""
+    labels_N, twins_N = np.tile(np.repeat(np.arange(4), 6), 2), np.tile(np.arange(24), 2)
+    given = shots(
+        train_NVD=embeddings(labels_N, np.zeros_like(labels_N), views=1, seed=0),
+        labels_N=labels_N,
+        text=shots().text.of_classes(np.arange(4)),
+        domains_N=None,
+        units_N=twins_N,
+    )
+    for round_ in rounds(given):
+        assert not set(twins_N[round_.train]) & set(twins_N[round_.known])
+        assert sorted(Counter(twins_N[round_.known]).values()) == [2] * (len(round_.known) // 2)
+    assert why_not(labels_N, 4, twins_N) is None
+    assert why_not(labels_N, 4, labels_N) is not None
