@@ -63,7 +63,7 @@ class TrainRequest:
     """Sets of images of anything else, by name: for the report alone."""
     negatives: Path | None = None
     """Names that are no class, one a line, for the score that compares with them."""
-    select: bool = False
+    auto: bool = False
     """Whether settings of tuning and the score are chosen by the training images."""
     only_tuning: Tuning | None = None
     """The only kind of tuning that selection tries; None for all that are possible."""
@@ -180,7 +180,7 @@ def _check_selection(request: TrainRequest) -> None:
         ("objective", config.tune.objective, "croft"),
         ("score", config.score, "energy"),
     ):
-        if request.select and value != needed:
+        if request.auto and value != needed:
             raise ConfigError(
                 f"Selection chooses the score, and settings of the objective 'croft'; `{name}` is "
                 f"{value!r}. Leave one of the two out; --tuning may stay, and limits what is tried."
@@ -223,7 +223,7 @@ def _embed_for_tuning(
     train_NVD = embed("embedding views to train on", Views(config=config.views, seed=config.seed))
     labels_N, units_N = data.dataset.labels(items), unit_indices(items)
     far_NFD = None
-    if request.select and why_not(labels_N, len(data.dataset.classes), units_N) is None:
+    if request.auto and why_not(labels_N, len(data.dataset.classes), units_N) is None:
         far_NFD = embed("embedding without objects", FarViews(seed=config.seed))
     select = data.splits.select
     select_ND = _embed(select, request, dual, encoder, "embedding images to select by")
@@ -243,7 +243,7 @@ def _embed_for_tuning(
 def _select(request: TrainRequest, shots: FewShot) -> tuple[TrainRequest, Selection | None]:
     """Return the request with what selection chose, if it is to choose."""
     config = request.config
-    if not request.select:
+    if not request.auto:
         return request, None
     base = replace(config.tune, seed=config.seed)
     chosen = run_selection(shots, base, tuning=request.only_tuning)

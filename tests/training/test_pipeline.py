@@ -144,7 +144,7 @@ def test_selection_sees_training_images_only_and_its_choice_is_served(
     tune = TuneConfig(epochs=1)
     config = replace(request_.config, split=shots, tune=tune, golden_images=0)
 
-    _, bundle = run(replace(request_, data=data, select=True, config=config, unknown={}))
+    _, bundle = run(replace(request_, data=data, auto=True, config=config, unknown={}))
 
     (shots_seen,) = seen
     assert len(shots_seen.labels_N) == bundle.manifest.dataset["images"]["train"] == 16  # type: ignore[index,call-overload]
@@ -162,7 +162,7 @@ def test_with_three_classes_energy_stays_and_the_bundle_says_why(
     request_: TrainRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One left out of three would leave two."""
-    _, bundle = run(replace(request_, select=True))
+    _, bundle = run(replace(request_, auto=True))
 
     assert bundle.manifest.score.name == "energy"
     why = "Nothing is selected, energy decides: there are 3 classes"

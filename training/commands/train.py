@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
             classes_file=args.classes,
             unknown=named_folders(args.unknown),
             negatives=args.negatives,
-            select=args.select is not None,
+            auto=args.select is not None,
             only_tuning=args.tuning,
         )
     )

@@ -1,4 +1,4 @@
-"""Who plays the unknown: rounds that leave out a style or a part of the images, and some classes.
+"""Who plays the unknown: rounds that leave out a domain or a part of the images, and some classes.
 
 Axes: N images, K classes, C classes that are kept.
 """
@@ -32,7 +32,7 @@ class Round:
     known: Rows
     """To judge by: of kept classes, in the fold."""
     left_out: Rows
-    """Of left-out classes: in the fold's style, if folds are styles."""
+    """Of left-out classes: in the fold's domain, if folds are domains."""
 
 
 def why_not(labels_N: Labels, classes: int, units_N: Labels | None = None) -> str | None:
@@ -56,18 +56,18 @@ def why_not(labels_N: Labels, classes: int, units_N: Labels | None = None) -> st
 def rounds(shots: FewShot) -> list[Round]:
     """Leave out each fold and each group of classes together, in turn.
 
-    A fold is a style (domain) where every class has images of two or more, else a quarter of each
-    class's images. A style without any image of the classes that stay is not left out with them.
+    A fold is a domain where every class has images of two or more, else a quarter of each
+    class's images. A domain without any image of the classes that stay is not left out with them.
     """
     classes = len(shots.text.features_KD)
     rng = np.random.default_rng(shots.seed)
     groups = np.array_split(rng.permutation(classes), _GROUPS)
-    fold_N = _style_folds(shots)
-    styled = fold_N is not None
+    fold_N = _domain_folds(shots)
+    crossed = fold_N is not None
     if fold_N is None:
         fold_N = _random_folds(shots, rng)
     found = [
-        _round(shots.labels_N, fold_N == fold, group, classes, styled=styled)
+        _round(shots.labels_N, fold_N == fold, group, classes, crossed=crossed)
         for fold in range(int(fold_N.max()) + 1)
         for group in groups
     ]
@@ -76,11 +76,11 @@ def rounds(shots: FewShot) -> list[Round]:
 
 def by_domain(shots: FewShot) -> bool:
     """Tell whether rounds leave out domains, rather than parts of each class's images."""
-    return _style_folds(shots) is not None
+    return _domain_folds(shots) is not None
 
 
-def _style_folds(shots: FewShot) -> Rows | None:
-    """Return each image's style, or a group of styles, if every class stays without any one."""
+def _domain_folds(shots: FewShot) -> Rows | None:
+    """Return each image's domain, or a group of domains, if every class stays without any one."""
     if shots.domains_N is None:
         return None
     fold_N: Rows = np.unique(shots.domains_N, return_inverse=True)[1] % _FOLDS
@@ -111,12 +111,12 @@ def _units_K(labels_N: Labels, classes: int, units_N: Labels | None) -> Rows:
 
 
 def _round(
-    labels_N: Labels, held_N: NDArray[np.bool_], group: Rows, classes: int, *, styled: bool
+    labels_N: Labels, held_N: NDArray[np.bool_], group: Rows, classes: int, *, crossed: bool
 ) -> Round:
     out_N = np.isin(labels_N, group)
     return Round(
         kept_C=np.setdiff1d(np.arange(classes), group),
         train=np.flatnonzero(~held_N & ~out_N),
         known=np.flatnonzero(held_N & ~out_N),
-        left_out=np.flatnonzero(held_N & out_N if styled else out_N),
+        left_out=np.flatnonzero(held_N & out_N if crossed else out_N),
     )
