@@ -17,9 +17,10 @@ from training.baselines.few_shot import FewShot
 from training.class_names import ClassSpec
 from training.comparison.judge import Task
 from training.comparison.shift import known_sets
-from training.data import Item
+from training.data import Item, domain_indices, unit_indices
 from training.encoders import MakeText
 from training.progress import Report
+from training.selection.surrogates import FarViews
 from training.trial import Trial
 from training.tune import Floats, Labels, TextSource
 from training.views import ViewConfig, Views
@@ -46,6 +47,8 @@ class Embedder:
     """Folder of embeddings, for all seeds, trials and later runs."""
     views: ViewConfig = field(default_factory=ViewConfig)
     """Of training images; the first view is the plain image."""
+    with_far: bool = False
+    """Whether methods look at training images without their objects, as selection does."""
 
     def plain(self, items: Sequence[Item], on_progress: Report) -> Plain:
         """Embed images as they are."""
@@ -67,6 +70,17 @@ class Embedder:
             on_progress=on_progress,
         )
 
+    def far(self, items: Sequence[Item], *, seed: int, on_progress: Report | None = None) -> Floats:
+        """Embed training images without their objects, in each of F ways: (N, F, D)."""
+        return embed_files(
+            items,
+            self.encoder,
+            self.preprocess,
+            cache=self.cache,
+            views=FarViews(seed=seed),
+            on_progress=on_progress,
+        )
+
     def tasks(self, trials: Iterable[Trial], plain: Plain) -> Iterator[Task]:
         """Yield each trial in embeddings."""
         # A text encoder reads the same prompts for every trial, a thousand classes for minutes.
@@ -85,6 +99,9 @@ class Embedder:
                 text=text.all_prompts,
                 single=text.single_KD,
                 select=_labelled(trial, trial.select, plain) if trial.select else None,
+                domains_N=domain_indices(trial.train),
+                units_N=unit_indices(trial.train),
+                far_NFD=self.far(trial.train, seed=trial.seed) if self.with_far else None,
                 seed=trial.seed,
             )
             yield Task(

@@ -59,6 +59,9 @@ def judge(
     ``accuracy_se``; where the task has unknown sets also ``unknown``, ``score``, ``auroc``,
     ``auroc_se`` and FPR95 under both of its meanings.
 
+    A method that brings its own score is judged under no other. Its rows hold ``selected`` too:
+    the score's name, or None where there was nothing to select by and a default stands in.
+
     Args:
         task: the draw.
         methods: by the name that rows call them.
@@ -78,6 +81,7 @@ def _judge_one(
 ) -> Iterator[Row]:
     scale = task.shots.text.logit_scale
     scores = _fit(task.shots, classifier, names) if task.unknown else {}
+    own = _selected(classifier) if isinstance(classifier, Selected) else {}
     unusual: Unusual = {}
     for name, x_ND in task.unknown.items():
         outputs = _outputs(classifier, x_ND, scale)
@@ -86,12 +90,17 @@ def _judge_one(
         outputs = _outputs(classifier, x_ND, scale)
         unusual |= _unusual(f"known {name}", outputs, scores, by_image)
         right_N = outputs.logits_BK.argmax(axis=1) == labels_N
-        row = {"known": name, "accuracy": float(np.mean(right_N)), "accuracy_se": share_se(right_N)}
+        right = {"accuracy": float(np.mean(right_N)), "accuracy_se": share_se(right_N)}
+        row = {"known": name, **right, **own}
         if not task.unknown:
             yield row
         for other, key in product(task.unknown, scores):
             pair = unusual[f"known {name}", key], unusual[f"unknown {other}", key]
             yield row | {"unknown": other, "score": key} | _apart(*pair)
+
+
+def _selected(classifier: Selected) -> Row:
+    return {"selected": classifier.score if classifier.selection.reason is None else None}
 
 
 def _fit(shots: FewShot, classifier: Classifier, names: Sequence[str]) -> dict[str, Score]:

@@ -15,7 +15,15 @@ from matplotlib.ticker import MaxNLocator
 from training.comparison.judge import Row
 from training.comparison.shift import SHIFTED
 from training.comparison.summary import Estimate, distinct, headline, intervals_are, seeds_of
-from training.comparison.table import MEAN, about_auroc, accuracy_by_set, auroc_by_score
+from training.comparison.table import (
+    MEAN,
+    SELECTED,
+    about_auroc,
+    accuracy_by_set,
+    auroc_by_score,
+    own_scoring,
+    shared_scores,
+)
 
 Mark = dict[str, Any]
 """How matplotlib draws a method."""
@@ -23,6 +31,13 @@ Mark = dict[str, Any]
 # Okabe & Ito's colours, which colour-blind readers can tell apart; shapes for those who print grey.
 _COLOURS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000")
 _SHAPES: Final = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
+_STAR: Final[Mark] = {
+    "color": "#000000",
+    "marker": "*",
+    "markersize": 13,
+    "markerfacecolor": "#f0e442",
+    "zorder": 5,
+}
 _STYLE: Final = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -42,30 +57,36 @@ def write_picture(rows: Sequence[Row], path: Path) -> None:
 
 
 def figure_of(rows: Sequence[Row]) -> Figure:
-    """Draw a panel for each score, a mark for each method; without scores accuracies alone."""
+    """Draw a panel for each score, a mark for each method; without scores accuracies alone.
+
+    A method that brings its own score is the same star in every panel, to compare the others with.
+    """
     return _scores_figure(rows) if distinct(rows, "score") else _accuracy_figure(rows)
 
 
-def marks_of(methods: Sequence[str]) -> dict[str, Mark]:
+def marks_of(methods: Sequence[str], *, stars: Sequence[str] = ()) -> dict[str, Mark]:
     """Return a colour and a shape for each method, no pair twice in 77.
 
     Every second one is hollow and larger: neighbours that come to the same are both seen.
     """
+    return {name: _STAR if name in stars else _mark_of(i) for i, name in enumerate(methods)}
+
+
+def _mark_of(index: int) -> Mark:
+    colour = _COLOURS[index % len(_COLOURS)]
     return {
-        name: {
-            "color": _COLOURS[i % len(_COLOURS)],
-            "marker": _SHAPES[i % len(_SHAPES)],
-            "markersize": 10 if i % 2 else 7,
-            "markerfacecolor": "none" if i % 2 else _COLOURS[i % len(_COLOURS)],
-        }
-        for i, name in enumerate(methods)
+        "color": colour,
+        "marker": _SHAPES[index % len(_SHAPES)],
+        "markersize": 10 if index % 2 else 7,
+        "markerfacecolor": "none" if index % 2 else colour,
     }
 
 
 def _scores_figure(rows: Sequence[Row]) -> Figure:
-    scores = distinct(rows, "score")
+    scores = shared_scores(rows) or [SELECTED]
     right, areas = accuracy_by_set(rows), auroc_by_score(rows)
-    marks = marks_of(distinct(rows, "method"))
+    stars = own_scoring(rows)
+    marks = marks_of(distinct(rows, "method"), stars=stars)
     columns = min(4, len(scores) + 1)  # one place is the legend's
     lines = math.ceil((len(scores) + 1) / columns)
     width, height = (2.9, 2.6) if lines > 1 else (4.2, 3.6)  # inches of a panel
@@ -77,11 +98,12 @@ def _scores_figure(rows: Sequence[Row]) -> Figure:
     for axes, score in zip(panels, scores, strict=False):
         axes.set_title(score, fontsize=11, loc="left")
         for method, mark in marks.items():
-            _mark(axes, right[method, MEAN], areas[method, score], mark)
+            column = SELECTED if method in stars else score
+            _mark(axes, right[method, MEAN], areas[method, column], mark)
     for axes in panels[len(scores) :]:
         axes.axis("off")
     _label_outer(panels, columns, len(scores))
-    panels[-1].legend(handles=_handles(marks), loc="center", fontsize=10.5)
+    panels[-1].legend(handles=_handles(marks, stars), loc="center", fontsize=10.5)
     figure.supxlabel(f"accuracy, %: {_about_accuracy(rows)}", fontsize=11)
     figure.supylabel(textwrap.fill(about_auroc(rows), int(9 * size[1])), fontsize=11)
     figure.suptitle(_caption(rows), fontsize=9.5, x=0.01, ha="left")
@@ -105,8 +127,12 @@ def _label_outer(panels: Sequence[Axes], columns: int, used: int) -> None:
         axes.tick_params(labelbottom=index + columns >= used)
 
 
-def _handles(marks: Mapping[str, Mark]) -> list[Line2D]:
-    return [Line2D([], [], linestyle="none", label=name, **mark) for name, mark in marks.items()]
+def _handles(marks: Mapping[str, Mark], stars: Sequence[str]) -> list[Line2D]:
+    labels = {name: f"{name}, by the score\nit selected" for name in stars}
+    return [
+        Line2D([], [], linestyle="none", label=labels.get(name, name), **mark)
+        for name, mark in marks.items()
+    ]
 
 
 def _about_accuracy(rows: Sequence[Row]) -> str:
@@ -122,7 +148,7 @@ def _caption(rows: Sequence[Row]) -> str:
 
 def _accuracy_figure(rows: Sequence[Row]) -> Figure:
     right = accuracy_by_set(rows)
-    marks = marks_of(distinct(rows, "method"))
+    marks = marks_of(distinct(rows, "method"), stars=own_scoring(rows))
     figure = Figure(figsize=(7.5, 1.6 + 0.36 * len(marks)), layout="constrained")
     axes = figure.subplots()
     for place, (method, mark) in enumerate(marks.items()):

@@ -37,6 +37,11 @@ def headline(rows: Sequence[Row]) -> list[str]:
     return [name for name in known if name.endswith(SHIFTED)] or known
 
 
+def brings_score(row: Row) -> bool:
+    """Return whether the row's method is judged under a score of its own alone."""
+    return "selected" in row
+
+
 def seeds_of(rows: Iterable[Row]) -> int:
     """Return the number of seeds."""
     return len({row["seed"] for row in rows})

@@ -1,6 +1,7 @@
 """Rows -> tables: a short one for the terminal, a full one in Markdown."""
 
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Final
@@ -10,6 +11,7 @@ from training.comparison.shift import SHIFTED
 from training.comparison.summary import (
     Estimate,
     accuracies,
+    brings_score,
     distinct,
     estimate,
     headline,
@@ -20,6 +22,8 @@ from training.comparison.summary import (
 WIDTH: Final = 100
 """Of the terminal's table, in characters; more columns go below."""
 MEAN: Final = "mean"
+SELECTED: Final = "selected"
+"""Stands for the scores of a method that brings its own."""
 NO_UNKNOWN: Final = (
     "No unknown sets were given (--unknown NAME=DIR): accuracy alone, no AUROC and no FPR95."
 )
@@ -45,9 +49,15 @@ def lines_of(rows: Sequence[Row]) -> list[str]:
     right = {(m, _starred(k)): text(e) for (m, k), e in accuracy_by_set(rows).items()}
     lines = [f"Accuracy, %{_about_star(rows)}"]
     lines += [*_plain(methods, [_starred(name) for name in known], right), ""]
-    if scores := distinct(rows, "score"):
+    if distinct(rows, "score"):
         area = {key: text(found) for key, found in auroc_by_score(rows).items()}
-        lines += [about_auroc(rows), *_plain(methods, scores, area), ""]
+        lines.append(about_auroc(rows))
+        if scores := shared_scores(rows):
+            own = own_scoring(rows)
+            lines += _plain([name for name in methods if name not in own], scores, area)
+        for line in _about_selected(rows):
+            lines += textwrap.wrap(line, WIDTH, subsequent_indent="  ")
+        lines.append("")
     else:
         lines += [NO_UNKNOWN, ""]
     return [*lines, *textwrap.wrap(intervals_are(seeds_of(rows)), WIDTH)]
@@ -62,6 +72,7 @@ def markdown(rows: Sequence[Row]) -> str:
     if not distinct(rows, "score"):
         return "\n\n".join([*parts, NO_UNKNOWN]) + "\n"
     parts += [f"## {about_auroc(rows)}", _ABOUT_FPR95, _pairs_table(_of_headline(rows))]
+    parts += _about_selected(rows)
     for (one, other), pair in _grouped(rows, "known", "unknown").items():
         parts += [f"## {other} against {one}", _pairs_table(pair)]
     return "\n\n".join(parts) + "\n"
@@ -78,9 +89,22 @@ def accuracy_by_set(rows: Sequence[Row]) -> dict[tuple[str, str], Estimate]:
 
 
 def auroc_by_score(rows: Sequence[Row]) -> dict[tuple[str, str], Estimate]:
-    """Return the AUROC by method and score: the mean over the headline's and unknown sets."""
-    groups = _grouped(_of_headline(rows), "method", "score")
+    """Return the AUROC by method and score: the mean over the headline's and unknown sets.
+
+    A method that brings its own score has one, `SELECTED`, whatever its scores are called.
+    """
+    groups = _grouped(_in_columns(_of_headline(rows)), "method", "score")
     return {(key[0], key[1]): estimate(members, "auroc") for key, members in groups.items()}
+
+
+def shared_scores(rows: Sequence[Row]) -> list[str]:
+    """Return the scores that methods without their own are judged under."""
+    return distinct([row for row in rows if not brings_score(row)], "score")
+
+
+def own_scoring(rows: Sequence[Row]) -> list[str]:
+    """Return the methods that bring their own score."""
+    return distinct([row for row in rows if brings_score(row)], "method")
 
 
 def text(found: Estimate) -> str:
@@ -91,6 +115,33 @@ def text(found: Estimate) -> str:
 def _of_headline(rows: Sequence[Row]) -> list[Row]:
     sets = headline(rows)
     return [row for row in rows if row["known"] in sets]
+
+
+def _in_columns(rows: Sequence[Row]) -> list[Row]:
+    return [row | {"score": SELECTED} if brings_score(row) else row for row in rows]
+
+
+def _about_selected(rows: Sequence[Row]) -> list[str]:
+    """Give each method's AUROC by its own score, and say how often that was which."""
+    area = auroc_by_score(rows)
+    return [
+        f"{name}, by the score it selected: {text(area[name, SELECTED])} "
+        f"({_choices([row for row in rows if row['method'] == name])})"
+        for name in own_scoring(rows)
+    ]
+
+
+def _choices(rows: Sequence[Row]) -> str:
+    """Count what was selected, the most frequent first: ``knn in 2 of 3 trials, energy in 1``."""
+    by_trial = {(row["trial"], row["seed"]): (row["selected"], row["score"]) for row in rows}
+    counts = Counter(by_trial.values()).most_common()
+    names = [
+        score if chosen is not None else f"{score} (nothing to select by)"
+        for (chosen, score), _ in counts
+    ]
+    (_, first), *rest = counts
+    head = f"{names[0]} in {first} of {len(by_trial)} trials"
+    return ", ".join([head, *(f"{n} in {c}" for n, (_, c) in zip(names[1:], rest, strict=True))])
 
 
 def _grouped(rows: Sequence[Row], *keys: str) -> dict[tuple[str, ...], list[Row]]:
@@ -131,7 +182,7 @@ def _pairs_table(rows: Sequence[Row]) -> str:
     columns = ["AUROC", *_FPR95]
     cells: dict[tuple[str, str], str] = {}
     names = []
-    for key, own in _grouped(rows, "method", "score").items():
+    for key, own in _grouped(_in_columns(rows), "method", "score").items():
         names.append(" | ".join(key))
         cells[names[-1], "AUROC"] = text(estimate(own, "auroc"))
         for column, figure in _FPR95.items():

@@ -22,10 +22,13 @@ from tests.training.baselines.problems import (
     text,
 )
 from training.baselines.few_shot import accuracy
-from training.baselines.methods import METHODS, applicable
+from training.baselines.methods import AUTO, METHODS, applicable
+from training.selection.auto import Selected
 
 ZERO_SHOT = ["zero-shot", "zero-shot ensemble"]
-LEARNING = [name for name in METHODS if name not in (*ZERO_SHOT, "CoOp")]
+QUICK = [name for name in applicable(text()) if name != AUTO]
+"""Methods that tune once at most."""
+LEARNING = [name for name in QUICK if name not in ZERO_SHOT]
 
 
 @pytest.mark.parametrize("name", LEARNING)
@@ -53,7 +56,7 @@ def test_zero_shot_uses_the_single_template_and_the_ensemble_all() -> None:
     np.testing.assert_array_equal(alone, ensemble)
 
 
-@pytest.mark.parametrize("name", applicable(text()))
+@pytest.mark.parametrize("name", QUICK)
 def test_logits_are_one_row_an_image_whatever_its_length(name: str) -> None:
     """(B, K) float64, finite, and the same for embeddings of another length."""
     x_ND, _ = plain(7, seed=4)
@@ -65,7 +68,7 @@ def test_logits_are_one_row_an_image_whatever_its_length(name: str) -> None:
     np.testing.assert_allclose(classifier.logits(3 * x_ND), logits_NK, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", applicable(text()))
+@pytest.mark.parametrize("name", QUICK)
 def test_the_same_arguments_give_the_same_bits(name: str) -> None:
     """Also on another number of torch's threads, which is left as it was."""
     x_ND, _ = plain(50, seed=4)
@@ -111,6 +114,43 @@ def test_cross_entropy_is_not_croft() -> None:
     x_ND, _ = plain(20, seed=4)
     logits = [METHODS[name](few_shot()).logits(x_ND) for name in ("cross-entropy", "CRoFT")]
     assert np.abs(logits[0] - logits[1]).max() > 1e-3
+
+
+def test_auto_brings_a_score_and_tries_no_prompts(tmp_path: Path) -> None:
+    """Also where there is a text encoder; the seed and the epochs are everyone's."""
+    train_NVD, labels_N = images(8, views=1)
+    shots = few_shot(
+        train_NVD=train_NVD, labels_N=labels_N, text=backbone_text(tmp_path), epochs=1, seed=3
+    )
+
+    chosen = METHODS[AUTO](shots)
+
+    assert isinstance(chosen, Selected)
+    tried = [verdict.config for verdict in chosen.selection.verdicts]
+    assert len(tried) > 1
+    assert {(c.tuning, c.seed, c.epochs) for c in tried} == {("adapter", 3, 1)}
+    logits_NK = chosen.logits(plain(7, seed=4)[0])
+    assert logits_NK.shape == (7, CLASSES)
+    assert np.all(np.isfinite(logits_NK))
+
+
+def test_auto_without_anything_to_select_by_is_croft_and_the_energy() -> None:
+    """Three classes cannot play known and unknown."""
+    given = few_shot(epochs=2)
+    rows = given.labels_N < 3
+    three = replace(
+        given,
+        train_NVD=given.train_NVD[rows],
+        labels_N=given.labels_N[rows],
+        text=given.text.of_classes(np.arange(3)),
+    )
+    x_ND, _ = plain(20, seed=4)
+
+    chosen, croft = METHODS[AUTO](three), METHODS["CRoFT"](three)
+
+    assert isinstance(chosen, Selected)
+    assert chosen.score == "energy"
+    np.testing.assert_array_equal(chosen.logits(x_ND), croft.logits(x_ND))
 
 
 def test_coop_learns_a_context(tmp_path: Path) -> None:

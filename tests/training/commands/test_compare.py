@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 from PIL import Image
@@ -48,6 +49,8 @@ def test_it_compares_on_held_out_domains(
     assert compare(colours, unknown, *flags) == 0
 
     text = capsys.readouterr().out
+    assert "auto" not in text
+    assert "training images of all seeds in 8 views." in text
     assert (
         "3 methods (zero-shot, Tip-Adapter, CRoFT) on 4 trials (faded, photo; seeds: 2): 12 times, "
         "each judged under 11 scores." in text
@@ -65,6 +68,51 @@ def test_it_compares_on_held_out_domains(
     assert "## greys against faded (shifted)" in (tmp_path / "table.md").read_text()
     with Image.open(tmp_path / "comparison.png") as picture:
         assert picture.format == "PNG"
+
+
+def test_auto_says_where_it_has_nothing_to_select_by(
+    colours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before the work, and in its line of the table: the energy was not selected."""
+    unknown = f"--unknown=greys={colours / 'unknown'}"
+    flags = ["--domains", "photo", "--seeds", "1", "--methods", "zero-shot,auto", "--shots", "2"]
+
+    assert compare(colours, unknown, *flags, "--scores", "msp", "--out", str(tmp_path)) == 0
+
+    text = " ".join(capsys.readouterr().out.split())
+    assert "auto selects nothing in 1 of 1 trials, and is CRoFT by the energy there: " in text
+    assert "without objects" not in text
+    assert "(energy (nothing to select by) in 1 of 1 trials)" in text
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    assert {(row["method"], row["score"], row.get("selected", "-")) for row in rows} == {
+        ("zero-shot", "msp", "-"),
+        ("auto", "energy", None),
+    }
+
+
+@pytest.mark.slow
+def test_auto_selects(colours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Among four classes, by other images than those that it is judged by."""
+    write_colours(tmp_path / "data")
+    for domain in ("photo", "faded"):
+        copytree(colours / "unknown" / "yellow", tmp_path / "data" / domain / "yellow")
+    unknown = f"--unknown=black={colours / 'unknown' / 'black'}"
+    flags = ["--domains", "photo", "--seeds", "1", "--methods", "auto", "--shots", "2"]
+    encoder = ["--encoder", colours / "foreign.onnx", "--encoder-spec", colours / "spec.toml"]
+    files = [*encoder, "--text-features", colours / "text.npz", "--cache", tmp_path / "cache"]
+    given = [str(tmp_path / "data"), *map(str, files), unknown, *flags]
+
+    assert main(["compare", *given, "--out", str(tmp_path / "out")]) == 0
+
+    text = capsys.readouterr().out
+    assert "in 8 views and, for auto, in 2 without objects." in text
+    assert re.search(r"auto tunes [1-9]\d* times more, on parts of the training images", text)
+    # plain, in views, without objects
+    assert len(list((tmp_path / "cache" / "embeddings").iterdir())) == 3
+    rows = json.loads((tmp_path / "out" / "rows.json").read_text())
+    (selected,) = {row["selected"] for row in rows}
+    assert f"({selected} in 1 of 1 trials)" in text
+    assert all(row["score"] == selected for row in rows)
 
 
 def test_without_unknown_sets_accuracy_is_compared(

@@ -15,8 +15,9 @@ from training.class_names import ClassSpec
 from training.comparison.embedder import Classes, Embedder, judged_items, trained_items
 from training.comparison.judge import Task
 from training.comparison.trials import held_out_trials
-from training.data import load_dataset
+from training.data import Item, load_dataset
 from training.encoders import MakeText
+from training.selection.surrogates import FarViews
 from training.split import SplitConfig
 from training.trial import Trial
 from training.tune import TextSource
@@ -102,6 +103,50 @@ def test_rows_are_those_of_the_images(trials: list[Trial], tmp_path: Path) -> No
     assert task.shots.select is not None
     np.testing.assert_array_equal(task.shots.select[0], [plain(item.path) for item in trial.select])
     assert (task.name, task.shots.seed) == (trial.name, trial.seed)
+
+
+def test_selection_sees_domains_and_images_without_objects(
+    trials: list[Trial], tmp_path: Path
+) -> None:
+    """Each seed its own; images without objects only if asked for, as they cost two views."""
+    photos, sketches = load_domains(trials)
+    mixed = replace(trials[1], train=(*photos, *sketches, *photos))
+    encoder = FakeEncoder(dim=DIM)
+    made = embedder(encoder, tmp_path)
+
+    (usual,) = tasks(made, [mixed])
+    before = encoder.images
+    (task,) = tasks(replace(made, with_far=True), [mixed])
+
+    expected_N = [0] * len(photos) + [1] * len(sketches) + [0] * len(photos)
+    for shots in (usual.shots, task.shots):
+        np.testing.assert_array_equal(shots.domains_N, expected_N)
+        assert shots.units_N is not None
+        same_NN = shots.units_N[:, None] == shots.units_N
+        assert same_NN.sum() == 4 * len(photos) + len(sketches)
+    assert usual.shots.far_NFD is None
+    assert encoder.images == before + 2 * len({*photos, *sketches})
+    far_NFD = task.shots.far_NFD
+    assert far_NFD is not None
+    assert far_NFD.shape == (len(mixed.train), 2, DIM)
+    item, views = mixed.train[1], FarViews(seed=mixed.seed)
+    image = made.preprocess.open(item.path.read_bytes())
+    for view in range(2):
+        pixels = views.pixels(image, made.preprocess, digest=item.digest, view=view)
+        np.testing.assert_array_equal(far_NFD[1, view], encoder.embed(pixels[None])[0])
+
+
+def test_without_domains_there_are_no_indices(trials: list[Trial], tmp_path: Path) -> None:
+    """Selection then takes parts of each class in turn."""
+    bare = tuple(replace(item, domain=None) for item in trials[0].train)
+    (task,) = tasks(embedder(FakeEncoder(dim=DIM), tmp_path), [replace(trials[0], train=bare)])
+    assert task.shots.domains_N is None
+
+
+def load_domains(trials: list[Trial]) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+    """Return a few training images of each of the two domains."""
+    by_domain = {trial.train[0].domain: trial.train[:3] for trial in trials}
+    return by_domain["photo"], by_domain["sketch"]
 
 
 def test_without_images_to_select_by_there_are_none(trials: list[Trial], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from models.scores import Reference, fit_score
+from models.scores import Reference, Score, fit_score
 from tests.training.baselines.problems import few_shot, plain
 from tests.training.comparison.problems import strangers, task
 from training import metrics
@@ -15,6 +15,9 @@ from training.baselines.few_shot import Classifier, FewShot
 from training.baselines.tip_adapter import tip_adapter
 from training.baselines.tuned import single_template
 from training.comparison.judge import COMPARED, RAW, Method, auroc_se, judge, share_se
+from training.selection.auto import Selected
+from training.selection.select import Selection
+from training.tune import TuneConfig
 
 METHODS: dict[str, Method] = {"zero-shot": single_template, "Tip-Adapter": tip_adapter}
 
@@ -95,6 +98,49 @@ def test_any_method_can_be_judged() -> None:
 
     assert {row["method"] for row in rows} == {"mine"}
     assert seen == [made.shots, None]
+
+
+def knn_of(shots: FewShot) -> Score:
+    """Fit a score on few of the training images, as nobody else would."""
+    outputs = single_template(shots).outputs(shots.train_NVD[::3, 0])
+    return fit_score("knn", Reference(outputs, shots.labels_N[::3]))
+
+
+def own(shots: FewShot, reason: str | None = None) -> Selected:
+    """Return zero-shot with that score."""
+    selection = Selection(config=TuneConfig(), score="knn", reason=reason)
+    return Selected(
+        head=single_template(shots), score="knn", fitted=knn_of(shots), selection=selection
+    )
+
+
+def test_a_method_with_its_own_score_is_judged_under_that_alone() -> None:
+    """As it fitted it, whatever scores are asked for; rows say both names."""
+    made = task()
+    head = single_template(made.shots)
+    x_ND, truth_N = made.known["near"]
+    fitted = knn_of(made.shots)
+    pair = fitted(head.outputs(x_ND)), fitted(head.outputs(made.unknown["noise"]))
+
+    rows = list(judge(made, {"mine": own}, scores=["energy", "msp"]))
+
+    keys = ("known", "unknown", "score", "selected")
+    assert [tuple(row[key] for key in keys) for row in rows] == list(
+        product(("near", "far (shifted)"), ("noise", "more noise"), ["knn"], ["knn"])
+    )
+    assert rows[0]["auroc"] == metrics.auroc(*pair)
+    assert rows[0]["accuracy"] == np.mean(head.logits(x_ND).argmax(axis=1) == truth_N)
+    assert not any("selected" in row for row in judge(made, METHODS))
+
+
+def test_rows_tell_a_default_from_what_was_selected() -> None:
+    """None where there was nothing to select by, also where no score is judged."""
+    fell_back: Method = lambda shots: own(shots, "too few classes")  # noqa: E731
+
+    (row, *_) = judge(task(), {"mine": fell_back})
+    assert (row["score"], row["selected"]) == ("knn", None)
+    (row, *_) = judge(task(unknown={}), {"mine": own, "not mine": single_template})
+    assert row["selected"] == "knn"
 
 
 def test_the_error_of_an_auroc_is_the_bootstraps() -> None:

@@ -44,7 +44,7 @@ def test_none_means_all_and_names_keep_the_usual_order() -> None:
 def test_a_name_that_does_not_exist_is_refused_with_those_that_do() -> None:
     """Also a score that needs more than there is."""
     with pytest.raises(
-        ConfigError, match=r"--methods has 'Croft'; there are: zero-shot, .* CRoFT\."
+        ConfigError, match=r"--methods has 'Croft'; there are: zero-shot, .* CRoFT, auto\."
     ):
         chosen_methods("Croft,zero-shot")
     with pytest.raises(
@@ -78,3 +78,10 @@ def test_a_class_without_training_images_is_too_little_for_the_linear_probe() ->
 
     assert "linear probe" in left_out(NAMES, trials=[TRIAL, lacking], text_encoder=True)
     assert left_out(["CRoFT"], trials=[lacking], text_encoder=True) == {}
+
+
+def test_auto_is_compared_where_it_has_nothing_to_select_by() -> None:
+    """Two classes, one of them without images: defaults stand in."""
+    lacking = replace(TRIAL, train=ITEMS[:1])
+
+    assert left_out(["auto"], trials=[TRIAL, lacking], text_encoder=False) == {}

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from PIL import Image
 
-from tests.training.comparison.problems import rows, without_unknown
+from tests.training.comparison.problems import own_rows, rows, without_unknown
 from training.baselines.methods import METHODS
 from training.comparison.picture import figure_of, marks_of, write_picture
 from training.comparison.table import MEAN, accuracy_by_set, auroc_by_score
@@ -84,6 +84,34 @@ def test_every_method_has_a_mark_of_its_own() -> None:
 
     seen = {(mark["color"], mark["marker"]) for mark in marks.values()}
     assert len(seen) == len(METHODS) + 20
+
+
+def test_a_method_with_its_own_score_is_the_same_star_in_every_panel() -> None:
+    """The legend says what it is; the scores that it selected have no panels."""
+    made = [*rows(), *own_rows("knn", "energy", "knn")]
+    panels = figure_of(made).axes
+    legend = panels[-1].get_legend()
+    stars = [[line.get_marker() for line in axes.lines].count("*") for axes in panels]
+
+    assert [axes.get_title(loc="left") for axes in panels] == ["score 0", "score 1", ""]
+    assert centres(panels[0]) == [(52, 61), (55, 63), (62, 80)]
+    assert centres(panels[1]) == [(52, 64), (55, 66), (62, 80)]
+    assert stars == [1, 1, 0]
+    assert legend is not None
+    names = [" ".join(text.get_text().split()) for text in legend.get_texts()]
+    assert names == ["method 0", "method 1", "auto, by the score it selected"]
+
+
+def test_alone_it_has_a_panel() -> None:
+    """And without unknown sets a line, with the same star."""
+    alone = own_rows("knn", "energy", "knn")
+    panels = figure_of(alone).axes
+    (axes,) = figure_of(without_unknown([*rows(), *alone])).axes
+
+    assert panels[0].get_title(loc="left") == "selected"
+    assert centres(panels[0]) == [(62, 80)]
+    assert centres(axes) == [(52, 0), (55, 1), (62, 2)]
+    assert axes.lines[-1].get_marker() == "*"
 
 
 def test_it_is_written_as_png(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.training.comparison.problems import row, rows, without_unknown
+from tests.training.comparison.problems import own_rows, row, rows, without_unknown
 from training.comparison.table import NO_UNKNOWN, WIDTH, lines_of, markdown
 
 
@@ -67,3 +67,45 @@ def test_the_full_table_has_each_pair_and_both_fpr95() -> None:
     assert "| method 0 | score 0 | 61.0 ± 4.1 | 60.0 | 30.0 |" in pair[:400]
     assert text.count("\n## ") == 2 + 3 * 2
     assert "## objects against trained domains" in text
+
+
+def test_a_method_with_its_own_score_has_a_line_below_the_scores() -> None:
+    """Its AUROC over all trials, whatever was selected in which; accuracies as for any other."""
+    lines = lines_of([*rows(), *own_rows("knn", "energy+mahalanobis", "knn")])
+    start = lines.index("AUROC, %: mean of 2 unknown sets against 2 shifted known sets")
+
+    assert lines[4].split()[:2] == ["auto", "62.0"]
+    assert lines[start + 1].split() == ["score", "0", "score", "1"]
+    assert [line.split()[0] for line in lines[start + 2 : start + 4]] == ["method", "method"]
+    assert lines[start + 4].startswith("auto, by the score it selected: 80.0 ± 3.9 (")
+    assert lines[start + 4].endswith(" (knn in 4 of 6 trials, energy+mahalanobis in 2)")
+    assert lines[start + 5] == ""
+
+
+def test_energy_for_want_of_anything_to_select_by_is_not_called_selected() -> None:
+    """Where another draw selected the same one, too; no line is too long."""
+    lines = lines_of([*rows(), *own_rows("energy", "knn", None)])
+
+    assert "(energy in 2 of 6 trials, knn in 2, energy (nothing to select by) in 2)" in " ".join(
+        line.strip() for line in lines
+    )
+    assert max(map(len, lines)) <= WIDTH
+
+
+def test_alone_it_needs_no_other_columns() -> None:
+    """Nor has it any without unknown sets."""
+    alone = own_rows("knn", "knn")
+
+    assert "auto, by the score it selected: 80.0 ± 3.9 (knn in 4 of 4 trials)" in lines_of(alone)
+    for text in ("\n".join(lines_of(without_unknown(alone))), markdown(without_unknown(alone))):
+        assert NO_UNKNOWN in text
+        assert "it selected" not in text
+
+
+def test_the_full_table_has_one_row_for_what_was_selected() -> None:
+    """In each part, however many different scores that were."""
+    text = markdown([*rows(), *own_rows("knn", "energy", "energy")])
+
+    assert text.count("| auto | selected | 80.0 ± 3.9 | 40.0 | 30.0 |") == 1 + 2 * 3
+    assert "| knn |" not in text
+    assert "(energy in 4 of 6 trials, knn in 2)" in text
