@@ -13,13 +13,15 @@ Axes: N images, D embedding.
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import mean, pstdev
+from statistics import mean, stdev
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from models.head import Head
 from training.baselines.few_shot import FewShot
@@ -132,24 +134,85 @@ def row_of(judged: Row) -> Row:
     }
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Return means over seeds (and PACS's domains) ± the deviation of the seeds' own means."""
-    cells: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows:
-        key = (row["pack"], row["method"], row["score"], row.get("shift", ""), row["open"])
-        cells.setdefault(key, []).append(row)
-    figures = ("accuracy", "auroc", "ood_miss_at_id_keep_95")
-    lines = [f"| pack | method | score | shift | open | {' | '.join(figures)} |", "|---" * 8 + "|"]
-    for names, members in cells.items():
-        cell = [_spread(members, figure) for figure in figures]
-        lines.append(f"| {' | '.join((*names, *cell))} |")
+def accuracies(rows: Sequence[Row]) -> str:
+    """Return accuracies by method and known set; PACS is the mean of the four held-out domains."""
+    columns: dict[str, Callable[[Row], bool]] = {"PACS": lambda row: row["pack"] == "pacs"}
+    columns |= {
+        name: lambda row, name=name: name in (row.get("domain"), row.get("shift"))
+        for name in dict.fromkeys(row.get("domain") or row["shift"] for row in rows)
+    }
+    lines = [_head(["method", *columns])]
+    for method in dict.fromkeys(row["method"] for row in rows):
+        of_method = [row for row in rows if row["method"] == method]
+        cells = [_spread(filter(column, of_method), "accuracy") for column in columns.values()]
+        lines.append(f"| {method} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _spread(rows: Sequence[Row], figure: str) -> str:
-    seeds = sorted({row["seed"] for row in rows})
-    means = [mean(row[figure] for row in rows if row["seed"] == seed) for seed in seeds]
-    return f"{mean(means):.3f} ± {pstdev(means):.3f}"
+def by_score(rows: Sequence[Row], unknown: str, figure: str) -> str:
+    """Return a figure by method and score for one set of unknown images, clean known images."""
+    counted = [r for r in rows if r["open"] == unknown and r.get("shift", "clean") == "clean"]
+    compared = [row for row in counted if row["method"] != "auto"]
+    scores = list(dict.fromkeys(row["score"] for row in compared))
+    lines = [_head(["method", *scores])]
+    for method in dict.fromkeys(row["method"] for row in compared):
+        of_method = [row for row in compared if row["method"] == method]
+        cells = [_spread([r for r in of_method if r["score"] == score], figure) for score in scores]
+        lines.append(f"| {method} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def selected(rows: Sequence[Row]) -> str:
+    """Return what `auto` reaches, beside the best of all methods and scores in hindsight."""
+    columns = ["unknown", "accuracy", "AUROC", "missed", "scores", "best AUROC in hindsight", "gap"]
+    lines = [_head(columns)]
+    for unknown in dict.fromkeys(row["open"] for row in rows):
+        counted = [r for r in rows if r["open"] == unknown and r.get("shift", "clean") == "clean"]
+        own = [row for row in counted if row["method"] == "auto"]
+        others: dict[tuple[str, str], list[float]] = {}
+        for row in counted:
+            if row["method"] != "auto":
+                others.setdefault((row["method"], row["score"]), []).append(row["auroc"])
+        best = max(others, key=lambda key: mean(others[key]))
+        scores = ", ".join(f"{n} {s}" for s, n in Counter(r["score"] for r in own).most_common())
+        cells = [_spread(own, name) for name in ("accuracy", "auroc", "ood_miss_at_id_keep_95")]
+        gap = mean(others[best]) - mean(row["auroc"] for row in own)
+        top = f"{mean(others[best]):.3f} ({best[0]}, {best[1]})"
+        lines.append(f"| {unknown} | {' | '.join(cells)} | {scores} | {top} | {gap:.3f} |")
+    return "\n".join(lines)
+
+
+def _head(columns: Sequence[str]) -> str:
+    return f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}"
+
+
+def _spread(rows: Iterable[Row], figure: str) -> str:
+    """Return the mean over seeds and the half width of its 95 % t-interval over seeds."""
+    by_seed: dict[int, list[float]] = {}
+    for row in rows:
+        by_seed.setdefault(row["seed"], []).append(row[figure])
+    means = [mean(values) for values in by_seed.values()]
+    if len(means) < 2:
+        return f"{means[0]:.3f}"
+    half = float(stats.t.ppf(0.975, len(means) - 1)) * stdev(means) / len(means) ** 0.5
+    return f"{mean(means):.3f} ± {half:.3f}"
+
+
+def load(path: Path) -> list[Row]:
+    """Read the rows of an earlier run."""
+    rows: list[Row] = json.loads(path.read_text())
+    return rows
+
+
+def save(rows: Sequence[Row], path: Path) -> None:
+    """Write one row a line, as a JSON list."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps({k: _short(v) for k, v in row.items()}) for row in rows]
+    path.write_text("[\n" + ",\n".join(lines) + "\n]\n")
+
+
+def _short(value: Any) -> Any:
+    return round(value, 5) if isinstance(value, float) else value
 
 
 def main() -> None:
@@ -167,9 +230,12 @@ def main() -> None:
             for task in load(args.packs, seed):
                 rows += map(row_of, judge(task, methods))
             say(f"seed {seed}: {load.__name__} done")
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps(rows, indent=1) + "\n")
-    say(table(rows))
+    save(rows, args.json)
+    say(accuracies(rows))
+    for unknown in dict.fromkeys(row["open"] for row in rows):
+        say("", f"AUROC, {unknown}", by_score(rows, unknown, "auroc"))
+    if "auto" in args.methods:
+        say("", selected(rows))
 
 
 def _read(path: Path) -> Arrays:
