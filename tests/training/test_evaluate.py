@@ -12,7 +12,7 @@ from models.bundle import Bundle
 from models.decision import Decision, decide
 from models.encoder import OnnxEncoder
 from models.errors import ConfigError, DataError
-from models.scores import SCORES
+from models.scores import STANDARD
 from tests.bundles import load_tiny
 from tests.training.evaluations import colour_evaluation, colour_sets
 from training.calibrate import CalibrateConfig
@@ -50,11 +50,11 @@ def test_every_calibrated_score_is_there_as_if_it_decided(
     path = recalibrate(bundle, CalibrateConfig(), score="neglabel", out=tmp_path / "neglabel")
     other = Bundle.load(path)
 
-    assert list(evaluation.thresholds) == list(SCORES)
+    assert list(evaluation.thresholds) == list(STANDARD)
     assert evaluation.thresholds["energy"] == bundle.threshold.value
     assert evaluation.thresholds["neglabel"] == other.threshold.value
     for row in evaluation.rows[::15]:
-        assert set(row.scores) == set(SCORES)
+        assert set(row.scores) == set(STANDARD)
         assert row.scores["energy"] == row.decision.score
         assert row.scores["neglabel"] == answer(other, row.path).score
 
