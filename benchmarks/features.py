@@ -15,19 +15,22 @@ import argparse
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from models.head import Head
 from training.baselines.few_shot import FewShot
 from training.baselines.methods import METHODS as BASELINES
 from training.baselines.tuned import CROSS_ENTROPY_ALONE
 from training.comparison.judge import Method, Row, Task, judge
+from training.comparison.summary import distinct
+from training.comparison.table import markdown_table
+from training.metrics import student_half
 from training.progress import say
 from training.selection.auto import auto
 from training.tune import Floats, Labels, TextSource, TuneConfig, official_defaults, tune
@@ -141,49 +144,57 @@ def accuracies(rows: Sequence[Row]) -> str:
         name: lambda row, name=name: name in (row.get("domain"), row.get("shift"))
         for name in dict.fromkeys(row.get("domain") or row["shift"] for row in rows)
     }
-    lines = [_head(["method", *columns])]
-    for method in dict.fromkeys(row["method"] for row in rows):
-        of_method = [row for row in rows if row["method"] == method]
-        cells = [_spread(filter(column, of_method), "accuracy") for column in columns.values()]
-        lines.append(f"| {method} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    methods = distinct(rows, "method")
+    cells = {
+        (method, name): _spread(
+            (r for r in rows if r["method"] == method and counts(r)), "accuracy"
+        )
+        for method in methods
+        for name, counts in columns.items()
+    }
+    return markdown_table("method", methods, list(columns), cells)
 
 
 def by_score(rows: Sequence[Row], unknown: str, figure: str) -> str:
     """Return a figure by method and score for one set of unknown images, clean known images."""
     counted = [r for r in rows if r["open"] == unknown and r.get("shift", "clean") == "clean"]
     compared = [row for row in counted if row["method"] != "auto"]
-    scores = list(dict.fromkeys(row["score"] for row in compared))
-    lines = [_head(["method", *scores])]
-    for method in dict.fromkeys(row["method"] for row in compared):
-        of_method = [row for row in compared if row["method"] == method]
-        cells = [_spread([r for r in of_method if r["score"] == score], figure) for score in scores]
-        lines.append(f"| {method} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    methods, scores = distinct(compared, "method"), distinct(compared, "score")
+    cells = {
+        key: _spread((row for row in compared if (row["method"], row["score"]) == key), figure)
+        for key in product(methods, scores)
+    }
+    return markdown_table("method", methods, scores, cells)
 
 
 def selected(rows: Sequence[Row]) -> str:
     """Return what `auto` reaches, beside the best of all methods and scores in hindsight."""
-    columns = ["unknown", "accuracy", "AUROC", "missed", "scores", "best AUROC in hindsight", "gap"]
-    lines = [_head(columns)]
-    for unknown in dict.fromkeys(row["open"] for row in rows):
-        counted = [r for r in rows if r["open"] == unknown and r.get("shift", "clean") == "clean"]
-        own = [row for row in counted if row["method"] == "auto"]
-        others: dict[tuple[str, str], list[float]] = {}
-        for row in counted:
-            if row["method"] != "auto":
-                others.setdefault((row["method"], row["score"]), []).append(row["auroc"])
-        best = max(others, key=lambda key: mean(others[key]))
-        scores = ", ".join(f"{n} {s}" for s, n in Counter(r["score"] for r in own).most_common())
-        cells = [_spread(own, name) for name in ("accuracy", "auroc", "ood_miss_at_id_keep_95")]
-        gap = mean(others[best]) - mean(row["auroc"] for row in own)
-        top = f"{mean(others[best]):.3f} ({best[0]}, {best[1]})"
-        lines.append(f"| {unknown} | {' | '.join(cells)} | {scores} | {top} | {gap:.3f} |")
-    return "\n".join(lines)
+    unknown = distinct(rows, "open")
+    cells: dict[tuple[str, str], str] = {}
+    for name in unknown:
+        for column, text in _selected(rows, name).items():
+            cells[name, column] = text
+    return markdown_table("unknown", unknown, list(_selected(rows, unknown[0])), cells)
 
 
-def _head(columns: Sequence[str]) -> str:
-    return f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}"
+def _selected(rows: Sequence[Row], unknown: str) -> dict[str, str]:
+    """Return a row of `selected` by column."""
+    counted = [r for r in rows if r["open"] == unknown and r.get("shift", "clean") == "clean"]
+    own = [row for row in counted if row["method"] == "auto"]
+    others: dict[tuple[str, str], list[float]] = {}
+    for row in counted:
+        if row["method"] != "auto":
+            others.setdefault((row["method"], row["score"]), []).append(row["auroc"])
+    best = max(others, key=lambda key: mean(others[key]))
+    scores = Counter(row["score"] for row in own).most_common()
+    return {
+        "accuracy": _spread(own, "accuracy"),
+        "AUROC": _spread(own, "auroc"),
+        "missed": _spread(own, "ood_miss_at_id_keep_95"),
+        "scores": ", ".join(f"{count} {score}" for score, count in scores),
+        "best AUROC in hindsight": f"{mean(others[best]):.3f} ({best[0]}, {best[1]})",
+        "gap": f"{mean(others[best]) - mean(row['auroc'] for row in own):.3f}",
+    }
 
 
 def _spread(rows: Iterable[Row], figure: str) -> str:
@@ -194,8 +205,7 @@ def _spread(rows: Iterable[Row], figure: str) -> str:
     means = [mean(values) for values in by_seed.values()]
     if len(means) < 2:
         return f"{means[0]:.3f}"
-    half = float(stats.t.ppf(0.975, len(means) - 1)) * stdev(means) / len(means) ** 0.5
-    return f"{mean(means):.3f} ± {half:.3f}"
+    return f"{mean(means):.3f} ± {student_half(np.array(means)):.3f}"
 
 
 def load(path: Path) -> list[Row]:
@@ -232,7 +242,7 @@ def main() -> None:
             say(f"seed {seed}: {load.__name__} done")
     save(rows, args.json)
     say(accuracies(rows))
-    for unknown in dict.fromkeys(row["open"] for row in rows):
+    for unknown in distinct(rows, "open"):
         say("", f"AUROC, {unknown}", by_score(rows, unknown, "auroc"))
     if "auto" in args.methods:
         say("", selected(rows))

@@ -5,7 +5,7 @@ They look at the raw embedding, which the tuning does not move, or at names that
 Axes: B batch, K classes, C classes seen in training, D embedding, N training images, M negatives.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -158,10 +158,8 @@ class Fused:
 
     def __call__(self, outputs: Outputs) -> Floats:
         """Return means of standardised scores: shape (B,)."""
-        parts_SB = np.stack([score(outputs) for score in self.components.values()])
-        standard_SB = (parts_SB - self.mu_S[:, None]) / self.sigma_S[:, None]
-        # Added up one by one: numpy's sums may depend on the shape.
-        return np.asarray(sum(standard_SB) / len(standard_SB), dtype=np.float64)
+        parts = [score(outputs) for score in self.components.values()]
+        return fuse(parts, self.mu_S, self.sigma_S)
 
     def tensors(self) -> Tensors:
         """Return mean and deviation of every component, and the components' own tensors."""
@@ -215,10 +213,21 @@ def fit_fused(components: Mapping[str, Score], held_out_scores: Mapping[str, Flo
         held_out_scores: each one's values on images that none of them was fitted on, (n,): on
             training images scores are too low, some more than others.
     """
-    values = [held_out_scores[name] for name in components]
-    sigma_S = np.array([np.std(v) for v in values], dtype=np.float64)
-    mu_S = np.array([np.mean(v) for v in values], dtype=np.float64)
-    return Fused(components, mu_S, np.where(sigma_S > 0, sigma_S, 1.0))
+    return Fused(components, *spread([held_out_scores[name] for name in components]))
+
+
+def fuse(parts: Sequence[Floats], mu_S: Floats, sigma_S: Floats) -> Floats:
+    """Return the mean of S standardised scores of B images, shape (B,)."""
+    standard_SB = (np.stack(parts) - mu_S[:, None]) / sigma_S[:, None]
+    # Added up one by one: numpy's sums may depend on the shape.
+    return np.asarray(sum(standard_SB) / len(standard_SB), dtype=np.float64)
+
+
+def spread(parts: Sequence[Floats]) -> tuple[Floats, Floats]:
+    """Return mean and deviation of S scores, each (S,); 1 where a score does not vary."""
+    mu_S = np.array([np.mean(values) for values in parts], dtype=np.float64)
+    sigma_S = np.array([np.std(values) for values in parts], dtype=np.float64)
+    return mu_S, np.where(sigma_S > 0, sigma_S, 1.0)
 
 
 def shrunk_covariance(residuals_ND: Floats) -> Floats:

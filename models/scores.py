@@ -40,6 +40,7 @@ from models.outputs import Floats, Outputs, Reference, Score, Tensors, each_row
 
 __all__ = [
     "FUSED",
+    "RAW",
     "SCORES",
     "STANDARD",
     "Floats",
@@ -209,11 +210,16 @@ def _fused(*parts: str) -> ScoreSpec:
     )
 
 
+RAW: Final = tuple(
+    name for name, spec in SCORES.items() if spec.needs == "training images" and not spec.parts
+)
+"""Scores of the raw embedding, which no tuning moves."""
+
 FUSED: Final = tuple(
     f"{logits}+{fitted}"
     for logits, fitted in product(
         [name for name, spec in SCORES.items() if spec.needs == "nothing"],
-        [name for name, spec in SCORES.items() if spec.needs == "training images"],
+        RAW,
     )
 )
 """Scores of two parts, which err on different images: one of logits and one of embeddings."""

@@ -64,8 +64,13 @@ class Dataset:
 
     def labels(self, items: Sequence[Item]) -> NDArray[np.int64]:
         """Return the class index of each item, shape (N,)."""
-        index = {spec.name: i for i, spec in enumerate(self.classes)}
-        return np.array([index[item.label] for item in items], dtype=np.int64)
+        return label_indices(items, self.classes)
+
+
+def label_indices(items: Sequence[Item], classes: Sequence[ClassSpec]) -> NDArray[np.int64]:
+    """Return each image's class as an index into the classes, (N,)."""
+    index = {spec.name: i for i, spec in enumerate(classes)}
+    return np.array([index[item.label] for item in items], dtype=np.int64)
 
 
 def domain_indices(items: Sequence[Item]) -> NDArray[np.int64] | None:

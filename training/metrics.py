@@ -51,6 +51,18 @@ def rate_interval(count: int, of: int, *, confidence: float = 0.95) -> tuple[flo
     return float(interval.low), float(interval.high)
 
 
+def student_half(values_S: Floats, *, confidence: float = 0.95) -> float:
+    """Return half the width of the t-interval of a mean; of one value nothing is known: 0.
+
+    Student, The Probable Error of a Mean, 1908.
+    """
+    count = len(values_S)
+    if count < 2:
+        return 0.0
+    quantile = float(stats.t.ppf((1 + confidence) / 2, count - 1))
+    return quantile * float(np.std(values_S, ddof=1)) / math.sqrt(count)
+
+
 def auroc(known_N: Floats, unknown_M: Floats) -> float:
     """Return the probability that an unknown image scores above a known one; ties count half."""
     return float(roc_auc_score(*_labelled(known_N, unknown_M)))

@@ -32,12 +32,12 @@ from training.recipe import TrainConfig
 from training.selection.auto import fit_selected
 from training.selection.rounds import why_not
 from training.selection.run import run_selection
-from training.selection.select import Selection
+from training.selection.select import Selection, check_base
 from training.selection.surrogates import FarViews
 from training.selection.table import summary
 from training.split import Splits, split
 from training.tune import Tuned, Tuning, tune
-from training.unknown import load_unknown, overlap_notes
+from training.unknown import load_sets
 from training.views import Views
 
 
@@ -142,7 +142,8 @@ def _read(request: TrainRequest, names: tuple[str, ...]) -> _Data:
     say_all(splits.lines())
     _check_promise(request.config, splits)
     negatives, notes = without_classes(names, dataset.classes) if names else ((), [])
-    unknown = _read_unknown(request, dataset)
+    unknown, unknown_notes = load_sets(request.unknown, [spec.name for spec in dataset.classes])
+    say_all(unknown_notes)
     return _Data(dataset, report, splits, unknown, negatives, tuple(notes))
 
 
@@ -175,32 +176,20 @@ def _check_tuning(request: TrainRequest) -> None:
 
 def _check_selection(request: TrainRequest) -> None:
     """Refuse what selection would overrule."""
-    config = request.config
-    for name, value, needed in (
-        ("objective", config.tune.objective, "croft"),
-        ("score", config.score, "energy"),
-    ):
-        if request.auto and value != needed:
-            raise ConfigError(
-                f"Selection chooses the score, and settings of the objective 'croft'; `{name}` is "
-                f"{value!r}. Leave one of the two out; --tuning may stay, and limits what is tried."
-            )
+    if not request.auto:
+        return
+    check_base(request.config.tune)
+    if request.config.score != "energy":
+        raise ConfigError(
+            f"Selection chooses the score, and `score` is {request.config.score!r}. Leave one of "
+            "the two out; --tuning may stay, and limits what is tried."
+        )
 
 
 def _check_promise(config: TrainConfig, splits: Splits) -> None:
     n = len(splits.calibrate)
     if rank_of(n, config.calibrate) == 0:
         raise TooFewImages(too_few(n, config.calibrate), needed=images_needed(config.calibrate))
-
-
-def _read_unknown(request: TrainRequest, dataset: Dataset) -> dict[str, Sequence[Item]]:
-    """Load the unknown sets; say what is left out, and which classes seem to be known ones."""
-    sets: dict[str, Sequence[Item]] = {}
-    known = [spec.name for spec in dataset.classes]
-    for name, path in request.unknown.items():
-        sets[name], notes = load_unknown(name, path)
-        say_all([*notes, *overlap_notes(name, {i.label for i in sets[name]}, known)])
-    return sets
 
 
 def _embed_for_tuning(
@@ -210,15 +199,7 @@ def _embed_for_tuning(
     config, items = request.config, data.splits.train
 
     def embed(what: str, views: ViewPlan) -> NDArray[np.float32]:
-        with bar(what, "image") as progress:
-            return embed_files(
-                items,
-                encoder,
-                dual.preprocess,
-                cache=request.cache / "embeddings",
-                views=views,
-                on_progress=progress,
-            )
+        return _embed(items, request, dual, encoder, what, views)
 
     train_NVD = embed("embedding views to train on", Views(config=config.views, seed=config.seed))
     labels_N, units_N = data.dataset.labels(items), unit_indices(items)
@@ -226,7 +207,7 @@ def _embed_for_tuning(
     if request.auto and why_not(labels_N, len(data.dataset.classes), units_N) is None:
         far_NFD = embed("embedding without objects", FarViews(seed=config.seed))
     select = data.splits.select
-    select_ND = _embed(select, request, dual, encoder, "embedding images to select by")
+    select_ND = _embed(select, request, dual, encoder, "embedding images to select by")[:, 0]
     return FewShot(
         train_NVD=train_NVD,
         labels_N=labels_N,
@@ -286,15 +267,18 @@ def _embed(
     dual: DualEncoder,
     encoder: OnnxEncoder,
     what: str,
+    views: ViewPlan | None = None,
 ) -> NDArray[np.float32]:
+    """Return embeddings (N, V, D)."""
     with bar(what, "image") as progress:
         return embed_files(
             items,
             encoder,
             dual.preprocess,
             cache=request.cache / "embeddings",
+            views=views,
             on_progress=progress,
-        )[:, 0]
+        )
 
 
 def _calibration(
@@ -306,7 +290,7 @@ def _calibration(
     scores: Mapping[str, Score],
 ) -> Calibration:
     items = data.splits.calibrate
-    embeddings_nD = _embed(items, request, dual, encoder, "embedding images to calibrate on")
+    embeddings_nD = _embed(items, request, dual, encoder, "embedding images to calibrate on")[:, 0]
     outputs = head.outputs(embeddings_nD)
     values = {name: score(outputs) for name, score in scores.items()}
     kept_nD = embeddings_nD if request.config.keep_embeddings else None

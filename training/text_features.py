@@ -46,7 +46,7 @@ class TextTable:
                 f"{path}: `class_names` must be (T,) and `features` (T, D), not empty; they are "
                 f"{names_T.shape} and {shape}."
             )
-        unit_TD = _unit(features_TD)
+        unit_TD = unit_rows(features_TD)
         return cls({name_key(str(n)): row for n, row in zip(names_T, unit_TD, strict=True)})
 
     def find(self, names: Sequence[str]) -> Floats | None:
@@ -85,7 +85,7 @@ class ClassFeatures(NamedTuple):
 
     def moved(self, text_MD: Floats) -> Floats:
         """Return other unit text features moved as the classes' were, unit rows, (M, D)."""
-        return _unit(text_MD + self.gap_D)
+        return unit_rows(text_MD + self.gap_D)
 
 
 def class_features(
@@ -118,11 +118,11 @@ def class_features(
     found = [table.find(aliases.get(spec.name, [spec.name])) for spec in classes]
     if all(row is not None for row in found):
         text_KD = np.stack([row for row in found if row is not None])
-        return ClassFeatures(_unit(text_KD), [], np.zeros(text_KD.shape[1], dtype=np.float32))
+        return ClassFeatures(unit_rows(text_KD), [], np.zeros(text_KD.shape[1], dtype=np.float32))
     seen_K = np.isin(np.arange(len(classes)), labels_N)
     images_KD = np.zeros((len(classes), train_ND.shape[1]), dtype=np.float32)
     for k in np.flatnonzero(seen_K):
-        images_KD[k] = _unit(train_ND[labels_N == k]).mean(axis=0)
+        images_KD[k] = unit_rows(train_ND[labels_N == k]).mean(axis=0)
     pairs = list(zip(found, images_KD, strict=True))
     gaps = [
         image_D - row
@@ -132,7 +132,7 @@ def class_features(
     gap_D = np.mean(gaps, axis=0) if gaps else np.zeros(train_ND.shape[1], dtype=np.float32)
     rows = [image_D if row is None else row + gap_D for row, image_D in pairs]
     missing = [spec.name for spec, row in zip(classes, found, strict=True) if row is None]
-    return ClassFeatures(_unit(np.stack(rows)), missing, gap_D)
+    return ClassFeatures(unit_rows(np.stack(rows)), missing, gap_D)
 
 
 def negative_features(
@@ -180,7 +180,8 @@ def _check_dim(table: TextTable, train_ND: Floats) -> None:
         )
 
 
-def _unit(rows_ND: Floats) -> Floats:
+def unit_rows(rows_ND: Floats) -> Floats:
+    """Return rows of length 1, (N, D), float32; a zero row stays zero."""
     norms_N1 = np.linalg.norm(rows_ND, axis=1, keepdims=True)
     return np.asarray(rows_ND / np.maximum(norms_N1, 1e-12), dtype=np.float32)
 
@@ -199,9 +200,9 @@ def with_means(
         labels_N: their classes, (N,).
         share: of the mean, 0 to 1.
     """
-    mixed_KD = _unit(features_KD)
-    x_ND = _unit(train_ND)
+    mixed_KD = unit_rows(features_KD)
+    x_ND = unit_rows(train_ND)
     for label in np.unique(labels_N):
-        mean_1D = _unit(x_ND[labels_N == label].mean(axis=0, keepdims=True))
+        mean_1D = unit_rows(x_ND[labels_N == label].mean(axis=0, keepdims=True))
         mixed_KD[label] = (1 - share) * mixed_KD[label] + share * mean_1D[0]
     return mixed_KD

@@ -20,8 +20,8 @@ from models.nn.adapter import Adapter
 from models.nn.backbone import Backbone
 from training.official import Edr
 from training.official_trainer import OfficialTrainer
-from training.text_features import with_means
-from training.trainer import Epoch, Folded, Model, Trainer
+from training.text_features import unit_rows, with_means
+from training.trainer import Epoch, Model, Trainer
 
 Tuning = Literal["adapter", "prompt", "prompt+adapter"]
 Objective = Literal["croft", "official"]
@@ -209,8 +209,8 @@ class TextSource:
         mixed_KD = with_means(self.features_KD, train_ND, labels_N, share)
         if self.negatives is None:
             return replace(self, features_KD=mixed_KD)
-        shift_D = np.mean(mixed_KD - _unit(self.features_KD), axis=0)
-        moved_MD = _unit(self.negatives.features_MD) + shift_D
+        shift_D = np.mean(mixed_KD - unit_rows(self.features_KD), axis=0)
+        moved_MD = unit_rows(self.negatives.features_MD) + shift_D
         negatives = replace(self.negatives, features_MD=moved_MD)
         return replace(self, features_KD=mixed_KD, negatives=negatives)
 
@@ -314,13 +314,13 @@ def _tune(
     training = _trainer(model, config, images=len(labels_N))
     as_published = config.objective == "official"
     rng = np.random.default_rng(config.seed)
-    history: list[Epoch] = [{"epoch": 0.0, **_judge(model.fold(), select)}]
+    history: list[Epoch] = [{"epoch": 0.0, **_judge(model, select)}]
     kept, best = 0, _state(model)
     for epoch in range(1, config.epochs + 1):
         losses = training.epoch(
             batches(train_NVD, labels_N, size=config.batch_size, rng=rng, drop_last=as_published)
         )
-        history.append({"epoch": float(epoch), **losses, **_judge(model.fold(), select)})
+        history.append({"epoch": float(epoch), **losses, **_judge(model, select)})
         judged = history[-1].get("select_accuracy", 1.0)
         if as_published or judged >= history[kept].get("select_accuracy", 0.0):
             kept, best = epoch, _state(model)
@@ -337,11 +337,6 @@ def _tune(
         context_tokens_readable=folded.readable,
         negatives_MD=model.negatives(),
     )
-
-
-def _unit(rows_KD: Floats) -> Floats:
-    unit_KD: Floats = rows_KD / np.linalg.norm(rows_KD, axis=1, keepdims=True)
-    return unit_KD
 
 
 def _state(model: Model) -> dict[str, Tensor]:
@@ -396,10 +391,10 @@ def batches(
         yield x_BD, torch.from_numpy(labels_N[rows_B])
 
 
-def _judge(folded: Folded, select: tuple[Floats, Labels] | None) -> Epoch:
+def _judge(model: Model, select: tuple[Floats, Labels] | None) -> Epoch:
     if select is None or len(select[1]) == 0:
         return {}
-    embeddings_ND, labels_N = select
+    folded, (embeddings_ND, labels_N) = model.fold(), select
     scores_NK = embeddings_ND @ folded.transform_DD @ folded.prototypes_KD.T
     return {"select_accuracy": float(np.mean(scores_NK.argmax(axis=1) == labels_N))}
 

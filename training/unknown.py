@@ -1,6 +1,6 @@
 """Images of things that should be refused: what exactly they show need not be known."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -61,6 +61,26 @@ def load_unknown(name: str, source: Path) -> tuple[tuple[Item, ...], list[str]]:
             f"{unreadable[0].path.name}: {unreadable[0].reason}"
         )
     return tuple(items), _left_out(name, unreadable)
+
+
+def load_sets(
+    folders: Mapping[str, Path], known: Sequence[str]
+) -> tuple[dict[str, tuple[Item, ...]], list[str]]:
+    """Load several sets, and say what is left out and which classes seem to be known ones.
+
+    Args:
+        folders: by the sets' names.
+        known: names of the known classes.
+
+    Raises:
+        DataError: a set has no image.
+    """
+    sets: dict[str, tuple[Item, ...]] = {}
+    notes: list[str] = []
+    for name, path in folders.items():
+        sets[name], left_out = load_unknown(name, path)
+        notes += [*left_out, *overlap_notes(name, {item.label for item in sets[name]}, known)]
+    return sets, notes
 
 
 def overlap_notes(name: str, labels: Collection[str], known: Sequence[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from models.errors import ConfigError
@@ -13,7 +13,7 @@ from training.comparison.picture import write_picture
 from training.comparison.run import compare
 from training.comparison.table import lines_of, markdown
 from training.comparison.trials import held_out_trials, split_trials
-from training.data import Item, load_dataset
+from training.data import load_dataset
 from training.encoders import check_encoder
 from training.progress import bar, say, say_all
 from training.protocols.flags import (
@@ -23,7 +23,7 @@ from training.protocols.flags import (
 )
 from training.split import SplitConfig
 from training.trial import Trial
-from training.unknown import load_unknown, named_folders, overlap_notes
+from training.unknown import load_sets, named_folders
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +83,8 @@ def _trials(args: argparse.Namespace) -> Iterator[Trial]:
     with bar("reading images", "image") as progress:
         dataset, report = load_dataset(args.data, classes_file=args.classes, on_progress=progress)
     say_all(report.lines())
-    unknown = _load_unknown(folders, [spec.name for spec in dataset.classes])
+    unknown, notes = load_sets(folders, [spec.name for spec in dataset.classes])
+    say_all(notes)
     domains = tuple(args.domains.split(",")) if args.domains else None
     # Nothing is calibrated: no image has to be kept for that before the test has its share.
     config = SplitConfig(shots=args.shots, domains=domains, calibrate_first=1)
@@ -92,14 +93,6 @@ def _trials(args: argparse.Namespace) -> Iterator[Trial]:
         return held_out_trials(dataset, config=config, seeds=seeds, unknown=unknown)
     name = args.data.resolve().stem
     return split_trials(dataset, name=name, config=config, seeds=seeds, unknown=unknown)
-
-
-def _load_unknown(folders: Mapping[str, Path], known: Sequence[str]) -> dict[str, tuple[Item, ...]]:
-    sets = {}
-    for name, path in folders.items():
-        sets[name], notes = load_unknown(name, path)
-        say_all([*notes, *overlap_notes(name, {item.label for item in sets[name]}, known)])
-    return sets
 
 
 def _write(out: Path, rows: Sequence[Row]) -> list[str]:

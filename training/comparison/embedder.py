@@ -10,14 +10,14 @@ from typing import Final
 
 import numpy as np
 
-from models.embed import embed_files
+from models.embed import ViewPlan, embed_files
 from models.encoder import Encoder
 from models.preprocess import Preprocess
 from training.baselines.few_shot import FewShot
 from training.class_names import ClassSpec
 from training.comparison.judge import Task
 from training.comparison.shift import known_sets
-from training.data import Item, domain_indices, unit_indices
+from training.data import Item, domain_indices, label_indices, unit_indices
 from training.encoders import MakeText
 from training.progress import Report
 from training.selection.surrogates import FarViews
@@ -52,32 +52,28 @@ class Embedder:
 
     def plain(self, items: Sequence[Item], on_progress: Report) -> Plain:
         """Embed images as they are."""
-        rows_NVD = embed_files(
-            items, self.encoder, self.preprocess, cache=self.cache, on_progress=on_progress
-        )
+        rows_NVD = self._embed(items, on_progress)
         return {item.digest: row_VD[0] for item, row_VD in zip(items, rows_NVD, strict=True)}
 
     def train(
         self, items: Sequence[Item], *, seed: int, on_progress: Report | None = None
     ) -> Floats:
         """Embed the views that a seed has of training images: (N, V, D)."""
-        return embed_files(
-            items,
-            self.encoder,
-            self.preprocess,
-            cache=self.cache,
-            views=Views(config=self.views, seed=seed),
-            on_progress=on_progress,
-        )
+        return self._embed(items, on_progress, Views(config=self.views, seed=seed))
 
     def far(self, items: Sequence[Item], *, seed: int, on_progress: Report | None = None) -> Floats:
         """Embed training images without their objects, in each of F ways: (N, F, D)."""
+        return self._embed(items, on_progress, FarViews(seed=seed))
+
+    def _embed(
+        self, items: Sequence[Item], on_progress: Report | None, views: ViewPlan | None = None
+    ) -> Floats:
         return embed_files(
             items,
             self.encoder,
             self.preprocess,
             cache=self.cache,
-            views=FarViews(seed=seed),
+            views=views,
             on_progress=on_progress,
         )
 
@@ -87,7 +83,7 @@ class Embedder:
         encoded: dict[Classes, _Text] = {}
         for trial in trials:
             train_NVD = self.train(trial.train, seed=trial.seed)
-            labels_N = _labels(trial, trial.train)
+            labels_N = label_indices(trial.train, trial.classes)
             text = encoded.get(trial.classes)
             if text is None:
                 text = _text(self.text(trial.classes)(train_NVD[:, 0], labels_N), trial.classes)
@@ -150,14 +146,9 @@ def _text(text: TextSource, classes: Sequence[ClassSpec]) -> _Text:
     return _Text(text, text.backbone.text_features(prompts_K))
 
 
-def _labels(trial: Trial, items: Sequence[Item]) -> Labels:
-    index = {spec.name: i for i, spec in enumerate(trial.classes)}
-    return np.array([index[item.label] for item in items], dtype=np.int64)
-
-
 def _rows(items: Sequence[Item], plain: Plain) -> Floats:
     return np.stack([plain[item.digest] for item in items])
 
 
 def _labelled(trial: Trial, items: Sequence[Item], plain: Plain) -> tuple[Floats, Labels]:
-    return _rows(items, plain), _labels(trial, items)
+    return _rows(items, plain), label_indices(items, trial.classes)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.head import Head
-from models.scores import SCORES, STANDARD, Outputs, Reference, Score, fit_scores
+from models.scores import RAW, SCORES, STANDARD, Outputs, Reference, Score, fit_scores
 from training.baselines.few_shot import Classifier, FewShot, unit
 from training.metrics import auroc, id_reject_at_ood_catch_95, ood_miss_at_id_keep_95
 from training.selection.auto import Selected
@@ -24,9 +24,6 @@ Row = dict[str, Any]
 Method = Callable[[FewShot], Classifier]
 Unusual = dict[tuple[str, str], NDArray[np.float64]]
 """By set and score."""
-
-RAW: Final = ("knn", "mahalanobis", "relative_mahalanobis")
-"""Scores that no tuning moves."""
 
 COMPARED: Final = tuple(name for name in STANDARD if SCORES[name].needs != "negative names")
 """Scores that are compared unless others are asked for."""
@@ -117,8 +114,7 @@ def _fit(shots: FewShot, classifier: Classifier, names: Sequence[str]) -> dict[s
 
 def _outputs(classifier: Classifier, x_ND: Floats, logit_scale: float) -> Outputs:
     if isinstance(classifier, Head | Selected):
-        head = classifier.head if isinstance(classifier, Selected) else classifier
-        return head.outputs(x_ND)
+        return classifier.outputs(x_ND)
     unit_ND = unit(x_ND)
     return Outputs(classifier.logits(x_ND), unit_ND, unit_ND, logit_scale)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from training.baselines.few_shot import FewShot
-from training.data import domain_indices, unit_indices
+from training.data import domain_indices, label_indices, unit_indices
 from training.selection.select import Plan, plan
 from training.trial import Trial
 from training.tune import TextSource, TuneConfig
@@ -44,11 +44,10 @@ def _plan(trial: Trial) -> Plan | str:
 
 def _without_embeddings(trial: Trial) -> FewShot:
     """Return classes, domains and groups of the training images: a plan asks for no more."""
-    index = {spec.name: k for k, spec in enumerate(trial.classes)}
-    features_KD = np.zeros((len(index), 1), dtype=np.float32)
+    features_KD = np.zeros((len(trial.classes), 1), dtype=np.float32)
     return FewShot(
         train_NVD=np.zeros((len(trial.train), 1, 1), dtype=np.float32),
-        labels_N=np.array([index[item.label] for item in trial.train], dtype=np.int64),
+        labels_N=label_indices(trial.train, trial.classes),
         text=TextSource(features_KD=features_KD, logit_scale=1.0, name="none"),
         domains_N=domain_indices(trial.train),
         units_N=unit_indices(trial.train),

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from training.comparison.judge import Row
 from training.comparison.shift import SHIFTED
+from training.metrics import student_half
 
 CONFIDENCE: Final = 0.95
 
@@ -69,15 +69,9 @@ def estimate(rows: Sequence[Row], figure: str) -> Estimate:
     means_S = np.array([np.mean(values) for values in by_seed.values()])
     normal = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
     images = normal * float(np.mean([row[f"{figure}_se"] for row in rows]))
-    return Estimate(float(means_S.mean()), math.hypot(_between(means_S), images))
-
-
-def _between(means_S: NDArray[np.float64]) -> float:
-    count = len(means_S)
-    if count == 1:
-        return 0.0
-    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1))
-    return quantile * float(means_S.std(ddof=1)) / math.sqrt(count)
+    return Estimate(
+        float(means_S.mean()), math.hypot(student_half(means_S, confidence=CONFIDENCE), images)
+    )
 
 
 def intervals_are(seeds: int) -> str:

@@ -68,7 +68,7 @@ def markdown(rows: Sequence[Row]) -> str:
     known, methods = _accuracy_columns(rows), distinct(rows, "method")
     right = {(m, k): text(e) for (m, k), e in accuracy_by_set(rows).items()}
     parts = ["# Comparison", intervals_are(seeds_of(rows)), "## Accuracy, %"]
-    parts.append(_markdown("method", methods, known, right))
+    parts.append(markdown_table("method", methods, known, right))
     if not distinct(rows, "score"):
         return "\n\n".join([*parts, NO_UNKNOWN]) + "\n"
     parts += [f"## {about_auroc(rows)}", _ABOUT_FPR95, _pairs_table(_of_headline(rows))]
@@ -187,10 +187,11 @@ def _pairs_table(rows: Sequence[Row]) -> str:
         cells[names[-1], "AUROC"] = text(estimate(own, "auroc"))
         for column, figure in _FPR95.items():
             cells[names[-1], column] = f"{100 * mean(row[figure] for row in own):.1f}"
-    return _markdown("method | score", names, columns, cells)
+    return markdown_table("method | score", names, columns, cells)
 
 
-def _markdown(corner: str, names: Sequence[str], columns: Sequence[str], cells: _Cells) -> str:
+def markdown_table(corner: str, names: Sequence[str], columns: Sequence[str], cells: _Cells) -> str:
+    """Return a table in Markdown: names down, columns across."""
     head = f"| {corner} | {' | '.join(columns)} |"
     rule = "|---" * (head.count("|") - 1) + "|"
     body = [

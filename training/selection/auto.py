@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models.feature_scores import fit_fused
 from models.head import Head
-from models.outputs import Reference, Score
+from models.outputs import Outputs, Reference, Score
 from models.scores import SCORES, fit_score, fit_scores
 from training.baselines.few_shot import FewShot
 from training.selection.select import Selection, plan, select
@@ -33,6 +33,10 @@ class Selected:
     def logits(self, embedding_BD: NDArray[np.float32], /) -> NDArray[np.float64]:
         """Return logits (B, K) of raw embeddings (B, D)."""
         return self.head.logits(embedding_BD)
+
+    def outputs(self, embedding_BD: NDArray[np.float32]) -> Outputs:
+        """Return all that a score may look at, for raw embeddings (B, D), in B rows."""
+        return self.head.outputs(embedding_BD)
 
 
 def auto(shots: FewShot, base: TuneConfig | None = None) -> Selected:
@@ -70,5 +74,4 @@ def fit_selected(selection: Selection, reference: Reference) -> Score:
     parts = SCORES[selection.score].parts
     if not parts or reference.held_out is not None:
         return fit_score(selection.score, reference)
-    chosen = next(v for v in selection.verdicts if v.config == selection.config)
-    return fit_fused(fit_scores(reference, parts), chosen.fresh())
+    return fit_fused(fit_scores(reference, parts), selection.chosen.fresh())

@@ -6,16 +6,13 @@ Axes: R rounds.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
+from training.metrics import student_half
 from training.selection.judge import CANDIDATES, Judgement
 from training.tune import TuneConfig
-
-_CONFIDENCE: Final = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +26,8 @@ class Figure:
     @classmethod
     def of(cls, values_R: NDArray[np.float64]) -> "Figure":
         """Return the t-interval. Rounds share images: it is too narrow."""
-        mean, rounds = float(values_R.mean()), len(values_R)
-        if rounds < 2 or not values_R.std():
-            return cls(mean, mean, mean)
-        error = float(values_R.std(ddof=1)) / rounds**0.5
-        reach = error * float(stats.t.ppf((1 + _CONFIDENCE) / 2, rounds - 1))
-        return cls(mean, mean - reach, mean + reach)
+        mean, half = float(values_R.mean()), student_half(values_R)
+        return cls(mean, mean - half, mean + half)
 
 
 @dataclass(frozen=True, kw_only=True)

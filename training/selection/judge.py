@@ -10,9 +10,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.head import Head
+from models.feature_scores import fuse, spread
 from models.outputs import Outputs, Reference, Score
-from models.scores import FUSED, SCORES, fit_scores
+from models.scores import FUSED, RAW, SCORES, fit_scores
 from training.baselines.few_shot import FewShot, accuracy
 from training.metrics import auroc
 from training.selection.rounds import Round
@@ -24,14 +24,10 @@ Values = NDArray[np.float64]
 NEAR: Final = "left-out classes"
 SCRAMBLED: Final = "scrambled"
 
-_SINGLE: Final = tuple(
-    name for name, spec in SCORES.items() if not spec.parts and spec.needs != "negative names"
-)
+_OF_LOGITS: Final = tuple(name for name, spec in SCORES.items() if spec.needs == "nothing")
+_SINGLE: Final = (*_OF_LOGITS, *RAW)
 CANDIDATES: Final = (*_SINGLE, *FUSED)
 """The scores that are judged."""
-
-_RAW: Final = tuple(name for name in _SINGLE if SCORES[name].needs == "training images")
-"""Those that no tuning moves: computed once a round."""
 
 _MOST: Final = 300
 """Surrogates of a kind that a round looks at, at most."""
@@ -64,17 +60,21 @@ def judge(
         settings: what to tune with.
         on_tuned: called after each of the settings.
     """
-    part, held_ND = part_of_round(shots, round_), _plain(shots, round_.known)
+    part = part_of_round(shots, round_)
     held_N = np.searchsorted(round_.kept_C, shots.labels_N[round_.known])
-    images = {"known": held_ND, **_surrogates(shots, round_)}
-    raw = _values(zero_shot(part.text).head, part, images, _RAW)
+    images = {"known": _plain(shots, round_.known), **_surrogates(shots, round_)}
+    untuned = zero_shot(part.text).head
+    # Scores of the logits are fitted on nothing, all others on what no tuning moves.
+    plain = untuned.outputs(part.train_NVD[:, 0])
+    scores = fit_scores(Reference(plain, part.labels_N), _SINGLE)
+    raw = {kind: _values(untuned.outputs(x_ND), scores, RAW) for kind, x_ND in images.items()}
     for config in settings:
         head = tune(part.train_NVD, part.labels_N, text=part.text, config=config).head
-        logits = _values(head, part, images, [name for name in _SINGLE if name not in _RAW])
-        values = {kind: logits[kind] | raw[kind] for kind in images}
+        outputs = {kind: head.outputs(x_ND) for kind, x_ND in images.items()}
+        values = {kind: raw[kind] | _values(outputs[kind], scores, _OF_LOGITS) for kind in images}
         known = values.pop("known")
         yield Judgement(
-            accuracy=accuracy(head.logits(held_ND), held_N),
+            accuracy=accuracy(outputs["known"].logits_BK, held_N),
             auroc={kind: _aurocs(known, unknown) for kind, unknown in values.items()},
             fresh=known,
         )
@@ -126,16 +126,9 @@ def _surrogates(shots: FewShot, round_: Round) -> dict[str, Floats]:
 
 
 def _values(
-    head: Head, part: FewShot, images: Mapping[str, Floats], names: Sequence[str]
-) -> dict[str, dict[str, Values]]:
-    """Return each score of each set of images, fitted on the round's training images."""
-    plain = head.outputs(part.train_NVD[:, 0])
-    scores = fit_scores(Reference(plain, part.labels_N), names)
-    return {kind: _of(head.outputs(x_ND), scores) for kind, x_ND in images.items()}
-
-
-def _of(outputs: Outputs, scores: Mapping[str, Score]) -> dict[str, Values]:
-    return {name: score(outputs) for name, score in scores.items()}
+    outputs: Outputs, scores: Mapping[str, Score], names: Sequence[str]
+) -> dict[str, Values]:
+    return {name: scores[name](outputs) for name in names}
 
 
 def _aurocs(known: Mapping[str, Values], unknown: Mapping[str, Values]) -> dict[str, float]:
@@ -149,5 +142,4 @@ def _fuse(name: str, values: Mapping[str, Values], by: Mapping[str, Values]) -> 
     parts = SCORES[name].parts
     if not parts:
         return values[name]
-    standard = [(values[part] - by[part].mean()) / (by[part].std() or 1.0) for part in parts]
-    return np.asarray(sum(standard) / len(parts), dtype=np.float64)
+    return fuse([values[part] for part in parts], *spread([by[part] for part in parts]))

@@ -47,6 +47,11 @@ class Selection:
     reason: str | None = None
     """Why nothing could be judged; the settings given and energy are kept then."""
 
+    @property
+    def chosen(self) -> Verdict:
+        """The verdict on the chosen setting, where something was judged."""
+        return next(verdict for verdict in self.verdicts if verdict.config == self.config)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -70,6 +75,20 @@ class Plan:
         return len(self.rounds) * (tuning + scoring)
 
 
+def check_base(base: TuneConfig) -> None:
+    """Refuse settings whose place selection has nothing for.
+
+    Raises:
+        ConfigError: the objective is not ``croft``.
+    """
+    if base.objective != "croft":
+        raise ConfigError(
+            f"Selection tries settings of the objective 'croft', and `objective` is "
+            f"{base.objective!r}. Leave one of the two out; --tuning may stay, and limits what is "
+            "tried."
+        )
+
+
 def plan(shots: FewShot, base: TuneConfig, *, tuning: Tuning | None = None) -> Plan | str:
     """Return what there is to try, or why nothing can be judged.
 
@@ -81,11 +100,7 @@ def plan(shots: FewShot, base: TuneConfig, *, tuning: Tuning | None = None) -> P
     Raises:
         ConfigError: the base's objective is not ``croft``.
     """
-    if base.objective != "croft":
-        raise ConfigError(
-            f"Selection tries settings of the objective 'croft', and `objective` is "
-            f"{base.objective!r}. Leave one of the two out."
-        )
+    check_base(base)
     reason = why_not(shots.labels_N, len(shots.text.features_KD), shots.units_N)
     if reason is not None:
         return reason

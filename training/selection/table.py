@@ -15,17 +15,8 @@ CSV: Final = "report/selection.csv"
 
 _COLUMNS: Final = (
     *("tuning", "lambda_1", "lambda_2", "ratio_image", "ratio_mean"),
-    *(
-        "accuracy",
-        "accuracy_low",
-        "accuracy_high",
-        "score",
-        "surrogate",
-        "auroc",
-        "auroc_low",
-        "auroc_high",
-        "chosen",
-    ),
+    *("accuracy", "accuracy_low", "accuracy_high"),
+    *("score", "surrogate", "auroc", "auroc_low", "auroc_high", "chosen"),
 )
 
 _SHOWN: Final = 8
@@ -39,7 +30,7 @@ def lines(selection: Selection) -> list[str]:
     """
     if selection.reason is not None:
         return [f"Nothing is selected, energy decides: {selection.reason}."]
-    chosen = next(v for v in selection.verdicts if v.config == selection.config)
+    chosen = selection.chosen
     return [
         *_settings(selection.verdicts),
         "",

@@ -7,14 +7,14 @@ from itertools import product
 import numpy as np
 import pytest
 
-from models.scores import Reference, Score, fit_score
+from models.scores import RAW, Reference, Score, fit_score
 from tests.training.baselines.problems import few_shot, plain
 from tests.training.comparison.problems import strangers, task
 from training import metrics
 from training.baselines.few_shot import Classifier, FewShot
 from training.baselines.tip_adapter import tip_adapter
 from training.baselines.tuned import single_template
-from training.comparison.judge import COMPARED, RAW, Method, auroc_se, judge, share_se
+from training.comparison.judge import COMPARED, Method, auroc_se, judge, share_se
 from training.selection.auto import Selected
 from training.selection.select import Selection
 from training.tune import TuneConfig
