@@ -33,7 +33,7 @@ from training.selection.auto import fit_selected
 from training.selection.rounds import why_not
 from training.selection.run import run_selection
 from training.selection.select import Selection, check_base
-from training.selection.surrogates import FarViews
+from training.selection.surrogates import TextureView
 from training.selection.table import summary
 from training.split import Splits, split
 from training.tune import Tuned, Tuning, tune
@@ -203,9 +203,9 @@ def _embed_for_tuning(
 
     train_NVD = embed("embedding views to train on", Views(config=config.views, seed=config.seed))
     labels_N, units_N = data.dataset.labels(items), unit_indices(items)
-    far_NFD = None
+    texture_ND = None
     if request.auto and why_not(labels_N, len(data.dataset.classes), units_N) is None:
-        far_NFD = embed("embedding without objects", FarViews(seed=config.seed))
+        texture_ND = embed("embedding without objects", TextureView(seed=config.seed))[:, 0]
     select = data.splits.select
     select_ND = _embed(select, request, dual, encoder, "embedding images to select by")[:, 0]
     return FewShot(
@@ -214,7 +214,7 @@ def _embed_for_tuning(
         text=dual.text(train_NVD[:, 0], labels_N),
         select=(select_ND, data.dataset.labels(select)) if select else None,
         domains_N=domain_indices(items),
-        far_NFD=far_NFD,
+        texture_ND=texture_ND,
         units_N=units_N,
         seed=config.seed,
         epochs=config.tune.epochs,

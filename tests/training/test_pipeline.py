@@ -25,7 +25,6 @@ from training.pipeline import TrainRequest, TrainResult, train
 from training.recipe import TrainConfig
 from training.selection.run import run_selection
 from training.selection.select import Selection
-from training.selection.surrogates import FAR
 from training.split import SplitConfig
 from training.tune import TuneConfig, Tuning
 from training.views import ViewConfig
@@ -148,8 +147,8 @@ def test_selection_sees_training_images_only_and_its_choice_is_served(
 
     (shots_seen,) = seen
     assert len(shots_seen.labels_N) == bundle.manifest.dataset["images"]["train"] == 16  # type: ignore[index,call-overload]
-    assert shots_seen.far_NFD is not None
-    assert shots_seen.far_NFD.shape[:2] == (16, len(FAR))
+    assert shots_seen.texture_ND is not None
+    assert len(shots_seen.texture_ND) == 16
     with (bundle.path / "report" / "selection.csv").open() as file:
         (chosen,) = {row["score"] for row in csv.DictReader(file) if row["chosen"] == "True"}
     assert bundle.manifest.score.name == chosen

@@ -43,9 +43,9 @@ class FewShot:
     last epoch, the papers' defaults, and cross-validation over the training images."""
     domains_N: Labels | None = None
     """Each training image's style or source, as an index, (N,); None where there are none."""
-    far_NFD: Floats | None = None
-    """Raw embeddings of F object-less versions of each training image (N, F, D):
-    `training.selection.surrogates.FarViews`. None where there are no pixels."""
+    texture_ND: Floats | None = None
+    """Raw embeddings of each training image without its object, (N, D):
+    `training.selection.surrogates.TextureView`. None where there are no pixels."""
     units_N: Labels | None = None
     """Which images must stay together, groups and identical files, as an index, (N,); None where
     each is alone."""
@@ -67,7 +67,7 @@ class FewShot:
             _check_labels(self.select[1], len(self.select[0]), classes)
         if self.single is not None and self.single.shape != (classes, dim):
             raise ConfigError(f"`single` must be ({classes}, {dim}), got {self.single.shape}.")
-        for name in ("domains_N", "far_NFD", "units_N"):
+        for name in ("domains_N", "texture_ND", "units_N"):
             rows = getattr(self, name)
             if rows is not None and len(rows) != len(self.train_NVD):
                 raise ConfigError(

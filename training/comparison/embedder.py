@@ -20,7 +20,7 @@ from training.comparison.shift import known_sets
 from training.data import Item, domain_indices, label_indices, unit_indices
 from training.encoders import MakeText
 from training.progress import Report
-from training.selection.surrogates import FarViews
+from training.selection.surrogates import TextureView
 from training.trial import Trial
 from training.tune import Floats, Labels, TextSource
 from training.views import ViewConfig, Views
@@ -47,7 +47,7 @@ class Embedder:
     """Folder of embeddings, for all seeds, trials and later runs."""
     views: ViewConfig = field(default_factory=ViewConfig)
     """Of training images; the first view is the plain image."""
-    with_far: bool = False
+    with_textures: bool = False
     """Whether methods look at training images without their objects, as selection does."""
 
     def plain(self, items: Sequence[Item], on_progress: Report) -> Plain:
@@ -61,9 +61,12 @@ class Embedder:
         """Embed the views that a seed has of training images: (N, V, D)."""
         return self._embed(items, on_progress, Views(config=self.views, seed=seed))
 
-    def far(self, items: Sequence[Item], *, seed: int, on_progress: Report | None = None) -> Floats:
-        """Embed training images without their objects, in each of F ways: (N, F, D)."""
-        return self._embed(items, on_progress, FarViews(seed=seed))
+    def textures(
+        self, items: Sequence[Item], *, seed: int, on_progress: Report | None = None
+    ) -> Floats:
+        """Embed training images without their objects: (N, D)."""
+        rows_ND: Floats = self._embed(items, on_progress, TextureView(seed=seed))[:, 0]
+        return rows_ND
 
     def _embed(
         self, items: Sequence[Item], on_progress: Report | None, views: ViewPlan | None = None
@@ -97,7 +100,9 @@ class Embedder:
                 select=_labelled(trial, trial.select, plain) if trial.select else None,
                 domains_N=domain_indices(trial.train),
                 units_N=unit_indices(trial.train),
-                far_NFD=self.far(trial.train, seed=trial.seed) if self.with_far else None,
+                texture_ND=self.textures(trial.train, seed=trial.seed)
+                if self.with_textures
+                else None,
                 seed=trial.seed,
             )
             yield Task(

@@ -13,7 +13,6 @@ from training.comparison.methods import left_out
 from training.comparison.selecting import selecting_lines, selects
 from training.encoders import EncoderRequest, open_encoder
 from training.progress import bar, say_all
-from training.selection.surrogates import FAR
 from training.trial import Trial
 from training.views import ViewConfig
 
@@ -44,8 +43,8 @@ def compare(
     methods = [name for name in methods if name not in why]
     if not methods:
         raise ConfigError("No method is left to compare.")
-    with_far = AUTO in methods and any(map(selects, trials))
-    say_all(_plan(trials, methods, scores, with_far=with_far))
+    with_textures = AUTO in methods and any(map(selects, trials))
+    say_all(_plan(trials, methods, scores, with_textures=with_textures))
     # Trials may differ in their classes; the encoder of images is the same for all.
     duals = {c: open_encoder(request, c, cache=cache) for c in {t.classes for t in trials}}
     dual = duals[trials[0].classes]
@@ -54,7 +53,7 @@ def compare(
         preprocess=dual.preprocess,
         text=lambda classes: duals[classes].text,
         cache=cache / "embeddings",
-        with_far=with_far,
+        with_textures=with_textures,
     )
     rows = _judge_all(trials, embedder, methods, scores)
     say_all(dict.fromkeys(note for dual in duals.values() for note in dual.notes))
@@ -62,7 +61,7 @@ def compare(
 
 
 def _plan(
-    trials: Sequence[Trial], methods: Sequence[str], scores: Sequence[str], *, with_far: bool
+    trials: Sequence[Trial], methods: Sequence[str], scores: Sequence[str], *, with_textures: bool
 ) -> list[str]:
     names = sorted({trial.name for trial in trials})
     seeds = len({trial.seed for trial in trials})
@@ -70,7 +69,7 @@ def _plan(
     unknown = any(trial.unknown for trial in trials)
     judged = f", each judged under {len(scores)} scores" if unknown else ""
     selecting = selecting_lines(trials) if AUTO in methods else []
-    without_objects = f" and, for auto, in {len(FAR)} without objects" if with_far else ""
+    without_objects = " and, for auto, once without objects" if with_textures else ""
     return [
         f"To train: {len(methods)} methods ({', '.join(methods)}) on {len(trials)} trials "
         f"({', '.join(names)}; seeds: {seeds}): {len(methods) * len(trials)} times{judged}.",
@@ -88,9 +87,9 @@ def _judge_all(
     for seed, items in trained_items(trials).items():
         with bar(f"embedding views, seed {seed}", "image") as progress:
             embedder.train(items, seed=seed, on_progress=progress)
-        if embedder.with_far:
+        if embedder.with_textures:
             with bar(f"embedding without objects, seed {seed}", "image") as progress:
-                embedder.far(items, seed=seed, on_progress=progress)
+                embedder.textures(items, seed=seed, on_progress=progress)
     chosen = {name: METHODS[name] for name in methods}
     rows: list[Row] = []
     total, done = len(trials) * len(methods), count(1)

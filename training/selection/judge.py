@@ -1,6 +1,6 @@
 """Judge settings and scores by rounds in which known images play the unknown.
 
-Axes: N images, R rounds, B batch, C classes that are kept, F kinds of far image, D embedding.
+Axes: N images, R rounds, B batch, C classes that are kept, D embedding.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,12 +16,13 @@ from models.scores import FUSED, RAW, SCORES, fit_scores
 from training.baselines.few_shot import FewShot, accuracy
 from training.metrics import auroc
 from training.selection.rounds import Round
-from training.selection.surrogates import FAR, scrambled
+from training.selection.surrogates import scrambled
 from training.tune import Floats, TuneConfig, tune, zero_shot
 
 Values = NDArray[np.float64]
 
 NEAR: Final = "left-out classes"
+TEXTURE: Final = "texture"
 SCRAMBLED: Final = "scrambled"
 
 _OF_LOGITS: Final = tuple(name for name, spec in SCORES.items() if spec.needs == "nothing")
@@ -103,7 +104,7 @@ def part_of_round(shots: FewShot, round_: Round) -> FewShot:
         single=None,
         select=None,
         domains_N=None,
-        far_NFD=None,
+        texture_ND=None,
         units_N=None,
     )
 
@@ -112,12 +113,11 @@ def _surrogates(shots: FewShot, round_: Round) -> dict[str, Floats]:
     """Return raw embeddings of each kind that the round has images of, at most `_MOST`."""
     rng = np.random.default_rng(shots.seed)
     kinds = {NEAR: _plain(shots, round_.left_out)}
-    if shots.far_NFD is None:
+    if shots.texture_ND is None:
         known_ND, pool_PD = _plain(shots, round_.known), _plain(shots, round_.train)
         kinds[SCRAMBLED] = scrambled(known_ND, pool_PD, rng)
     else:
-        far_NFD = shots.far_NFD[round_.known]
-        kinds |= {kind: far_NFD[:, view] for view, kind in enumerate(FAR)}
+        kinds[TEXTURE] = shots.texture_ND[round_.known]
     return {
         kind: rows_ND[rng.permutation(len(rows_ND))[:_MOST]]
         for kind, rows_ND in kinds.items()

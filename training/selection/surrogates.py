@@ -1,6 +1,6 @@
 """Far stand-ins for unknown images, made of known ones: what is in them, but no object.
 
-Axes: N images, F kinds, P images to take from, D embedding, H height, W width, C colours.
+Axes: N images, P images to take from, D embedding, H height, W width, C colours.
 """
 
 from dataclasses import dataclass
@@ -16,52 +16,32 @@ from training.views import generator_of
 
 Pixels = NDArray[np.uint8]
 
-FAR: Final = ("shuffled", "texture")
-"""The kinds made of pixels, in the order of their views."""
-
-_SQUARES: Final = 4
-"""Squares a side of a shuffled image: large enough for parts, too small for objects."""
 _PATCH: Final = 8
 """A texture repeats a square of this fraction of the side."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FarViews:
-    """Two views of every image without its object: what ``models.embed`` calls a view plan."""
+class TextureView:
+    """One view of every image, without its object: what ``models.embed`` calls a view plan."""
 
     seed: int
     """Another seed gives other views."""
 
     @property
     def count(self) -> int:
-        """F, the number of kinds."""
-        return len(FAR)
+        """One view an image."""
+        return 1
 
     @property
     def key(self) -> str:
         """Everything that changes a view, for the cache."""
-        return f"far {FAR} {_SQUARES} {_PATCH} {self.seed}"
+        return f"texture {_PATCH} {self.seed}"
 
     def pixels(
         self, image: Image.Image, preprocess: Preprocess, *, digest: str, view: int
     ) -> Pixels:
-        """Return the shuffled (0) or the texture (1) view, shape (crop, crop, 3)."""
-        rng = generator_of(self.seed, digest, view)
-        make = (shuffled, texture)[view]
-        return make(preprocess.fit(image), rng)
-
-
-def shuffled(pixels_HWC: Pixels, rng: np.random.Generator) -> Pixels:
-    """Put the squares of a 4 x 4 grid into random order; pixels beyond the grid stay."""
-    side = min(pixels_HWC.shape[:2]) // _SQUARES
-    corners = [(row * side, column * side) for row, column in np.ndindex(_SQUARES, _SQUARES)]
-    mixed_HWC = pixels_HWC.copy()
-    for (y, x), source in zip(corners, rng.permutation(len(corners)), strict=True):
-        from_y, from_x = corners[source]
-        mixed_HWC[y : y + side, x : x + side] = pixels_HWC[
-            from_y : from_y + side, from_x : from_x + side
-        ]
-    return mixed_HWC
+        """Return the view, shape (crop, crop, 3)."""
+        return texture(preprocess.fit(image), generator_of(self.seed, digest, view))
 
 
 def texture(pixels_HWC: Pixels, rng: np.random.Generator) -> Pixels:

@@ -17,7 +17,7 @@ from training.comparison.judge import Task
 from training.comparison.trials import held_out_trials
 from training.data import Item, load_dataset
 from training.encoders import MakeText
-from training.selection.surrogates import FarViews
+from training.selection.surrogates import TextureView
 from training.split import SplitConfig
 from training.trial import Trial
 from training.tune import TextSource
@@ -108,7 +108,7 @@ def test_rows_are_those_of_the_images(trials: list[Trial], tmp_path: Path) -> No
 def test_selection_sees_domains_and_images_without_objects(
     trials: list[Trial], tmp_path: Path
 ) -> None:
-    """Each seed its own; images without objects only if asked for, as they cost two views."""
+    """Each seed its own; images without objects only if asked for, as they cost a view."""
     photos, sketches = load_domains(trials)
     mixed = replace(trials[1], train=(*photos, *sketches, *photos))
     encoder = FakeEncoder(dim=DIM)
@@ -116,7 +116,7 @@ def test_selection_sees_domains_and_images_without_objects(
 
     (usual,) = tasks(made, [mixed])
     before = encoder.images
-    (task,) = tasks(replace(made, with_far=True), [mixed])
+    (task,) = tasks(replace(made, with_textures=True), [mixed])
 
     expected_N = [0] * len(photos) + [1] * len(sketches) + [0] * len(photos)
     for shots in (usual.shots, task.shots):
@@ -124,16 +124,15 @@ def test_selection_sees_domains_and_images_without_objects(
         assert shots.units_N is not None
         same_NN = shots.units_N[:, None] == shots.units_N
         assert same_NN.sum() == 4 * len(photos) + len(sketches)
-    assert usual.shots.far_NFD is None
-    assert encoder.images == before + 2 * len({*photos, *sketches})
-    far_NFD = task.shots.far_NFD
-    assert far_NFD is not None
-    assert far_NFD.shape == (len(mixed.train), 2, DIM)
-    item, views = mixed.train[1], FarViews(seed=mixed.seed)
+    assert usual.shots.texture_ND is None
+    assert encoder.images == before + len({*photos, *sketches})
+    texture_ND = task.shots.texture_ND
+    assert texture_ND is not None
+    assert texture_ND.shape == (len(mixed.train), DIM)
+    item, views = mixed.train[1], TextureView(seed=mixed.seed)
     image = made.preprocess.open(item.path.read_bytes())
-    for view in range(2):
-        pixels = views.pixels(image, made.preprocess, digest=item.digest, view=view)
-        np.testing.assert_array_equal(far_NFD[1, view], encoder.embed(pixels[None])[0])
+    pixels = views.pixels(image, made.preprocess, digest=item.digest, view=0)
+    np.testing.assert_array_equal(texture_ND[1], encoder.embed(pixels[None])[0])
 
 
 def test_without_domains_there_are_no_indices(trials: list[Trial], tmp_path: Path) -> None:

@@ -61,8 +61,8 @@ def text(error: float = 1.0) -> TextSource:
 
 
 def far(given: FewShot, *, seed: int = 0) -> Floats:
-    """Return embeddings of two object-less versions of each image that are nothing like it."""
-    shape = (len(given.labels_N), 2, DIM)
+    """Return embeddings of an object-less version of each image that are nothing like it."""
+    shape = (len(given.labels_N), DIM)
     return np.random.default_rng([seed, 2]).standard_normal(shape).astype(np.float32)
 
 

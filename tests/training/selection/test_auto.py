@@ -46,7 +46,7 @@ def text_is_far() -> FewShot:
     return replace(
         given,
         train_NVD=given.train_NVD + MODALITY_GAP_D,
-        far_NFD=np.stack([far_ND, far_ND], axis=1),
+        texture_ND=far_ND,
     )
 
 
@@ -59,7 +59,7 @@ def styles_are_far() -> FewShot:
     assert given.domains_N is not None
     train_NVD = (given.train_NVD + moves_SD[given.domains_N][:, None]).astype(np.float32)
     far_ND = train_NVD[:, 0] - 5 * centres()[given.labels_N].astype(np.float32)
-    return replace(given, train_NVD=train_NVD, far_NFD=np.stack([far_ND, far_ND], axis=1))
+    return replace(given, train_NVD=train_NVD, texture_ND=far_ND)
 
 
 def small(given: FewShot, *settings: TuneConfig) -> Selection:

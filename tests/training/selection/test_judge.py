@@ -15,9 +15,16 @@ from tests.training.selection.problems import QUICK, far, shots, styles, text
 from training.baselines.few_shot import FewShot, accuracy
 from training.metrics import auroc
 from training.selection import judge as module
-from training.selection.judge import CANDIDATES, NEAR, SCRAMBLED, Judgement, judge, part_of_round
+from training.selection.judge import (
+    CANDIDATES,
+    NEAR,
+    SCRAMBLED,
+    TEXTURE,
+    Judgement,
+    judge,
+    part_of_round,
+)
 from training.selection.rounds import Round, rounds
-from training.selection.surrogates import FAR
 from training.tune import Floats, Labels, TextSource, TuneConfig, Tuned, tune
 
 OTHER = replace(QUICK, lambda_1=0.0, lambda_2=0.0, gen_steps=0, ratio_image=0.6)
@@ -41,22 +48,22 @@ def test_kinds_are_left_out_classes_and_far_images(style: bool) -> None:
     """Far ones are made of pixels where there are any, else of embeddings."""
     given = shots() if style else shots(domains_N=None)
     assert list(_first(given).auroc) == [NEAR, SCRAMBLED]
-    with_pixels = replace(given, far_NFD=far(given))
-    assert list(_first(with_pixels).auroc) == [NEAR, *FAR]
+    with_pixels = replace(given, texture_ND=far(given))
+    assert list(_first(with_pixels).auroc) == [NEAR, TEXTURE]
     assert all(tuple(of) == CANDIDATES for of in _first(with_pixels).auroc.values())
 
 
 def test_a_round_trains_on_its_own_part() -> None:
     """Of kept classes, which are counted anew; with all views, and nothing to select by."""
     given = shots(select=(np.ones((3, 12), np.float32), np.zeros(3, np.int64)))
-    given = replace(given, far_NFD=far(given), single=given.text.features_KD)
+    given = replace(given, texture_ND=far(given), single=given.text.features_KD)
     for round_ in rounds(given):
         part = part_of_round(given, round_)
         np.testing.assert_array_equal(part.train_NVD, given.train_NVD[round_.train])
         np.testing.assert_array_equal(round_.kept_C[part.labels_N], given.labels_N[round_.train])
         kept_CD = given.text.features_KD[round_.kept_C]
         np.testing.assert_array_equal(part.text.features_KD, kept_CD)
-        rest = (part.single, part.select, part.domains_N, part.far_NFD)
+        rest = (part.single, part.select, part.domains_N, part.texture_ND)
         assert rest == (None, None, None, None)
 
 
@@ -85,7 +92,7 @@ def test_left_out_classes_and_held_out_images_are_never_tuned_on(
 def test_left_out_images_change_nothing_but_their_own_auroc() -> None:
     """Neither accuracy nor a score of known images nor how far ones are told apart."""
     given = shots()
-    given = replace(given, far_NFD=far(given))
+    given = replace(given, texture_ND=far(given))
     round_ = rounds(given)[0]
     out_N = ~np.isin(given.labels_N, round_.kept_C)
     changed_NVD = given.train_NVD.copy()
@@ -96,7 +103,7 @@ def test_left_out_images_change_nothing_but_their_own_auroc() -> None:
     assert one.accuracy == other.accuracy
     for name in one.fresh:
         np.testing.assert_array_equal(one.fresh[name], other.fresh[name])
-    assert all(one.auroc[kind] == other.auroc[kind] for kind in FAR)
+    assert one.auroc[TEXTURE] == other.auroc[TEXTURE]
     assert one.auroc[NEAR] != other.auroc[NEAR]
 
 
@@ -126,12 +133,11 @@ def test_images_that_stand_in_for_text_are_those_of_the_round() -> None:
 def test_figures_are_those_worked_out_by_hand(number: int) -> None:
     """Scores are fitted for each head anew here: computing some once a round changes no bit."""
     given = shots()
-    given = replace(given, far_NFD=far(given))
+    given = replace(given, texture_ND=far(given))
     round_ = rounds(given)[number]
     known_ND, near_ND = (given.train_NVD[rows, 0] for rows in (round_.known, round_.left_out))
-    assert given.far_NFD is not None
-    unknown = {NEAR: near_ND}
-    unknown |= {kind: given.far_NFD[round_.known, view] for view, kind in enumerate(FAR)}
+    assert given.texture_ND is not None
+    unknown = {NEAR: near_ND, TEXTURE: given.texture_ND[round_.known]}
     settings = [QUICK, OTHER]
 
     found = list(judge(given, round_, settings))

@@ -167,7 +167,7 @@ def test_images_to_select_by_are_not_looked_at() -> None:
 def test_the_same_images_give_the_same_selection() -> None:
     """To the last bit, and another seed's differs."""
     given = shots()
-    given = replace(given, far_NFD=far(given))
+    given = replace(given, texture_ND=far(given))
     found = [_figures(_small(given)) for _ in range(2)]
     assert found[0] == found[1]
     assert _figures(_small(replace(given, seed=1))) != found[0]

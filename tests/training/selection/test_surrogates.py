@@ -15,10 +15,10 @@ from models.encoder import file_digest
 from models.preprocess import Preprocess
 from tests.helpers import FakeEncoder, make_folders, picture
 from training.baselines.few_shot import unit
-from training.selection.surrogates import FAR, FarViews, scrambled, shuffled, texture
+from training.selection.surrogates import TextureView, scrambled, texture
 from training.views import ViewConfig, Views, generator_of
 
-# Axes: N images, F kinds, P pool, D embedding, H height, W width, C colours.
+# Axes: N images, V views, P pool, D embedding, H height, W width, C colours.
 
 PREPROCESS = Preprocess(resize=36, crop=32)
 SIZES = [(32, 32), (224, 224), (33, 33), (31, 31), (23, 23), (15, 15), (7, 7), (5, 5), (4, 4)]
@@ -39,43 +39,6 @@ class File:
 def pixels(size: tuple[int, int]) -> Pixels:
     """Return an image in which nearly every pixel has a colour of its own."""
     return np.random.default_rng(5).integers(256, size=(*size, 3), dtype=np.uint8)
-
-
-def colours(image_HWC: Pixels) -> list[tuple[int, ...]]:
-    """Return the pixels in order of their colours."""
-    return sorted(map(tuple, image_HWC.reshape(-1, 3).tolist()))
-
-
-@pytest.mark.parametrize("size", [*SIZES, *TINY, *OBLONG])
-def test_shuffled_keeps_every_pixel(size: tuple[int, int]) -> None:
-    """As often as it is there; the image that was given is left alone."""
-    image_HWC = pixels(size)
-    before_HWC = image_HWC.copy()
-
-    mixed_HWC = shuffled(image_HWC, np.random.default_rng(0))
-
-    assert mixed_HWC.shape == image_HWC.shape
-    assert mixed_HWC.dtype == np.uint8
-    assert colours(mixed_HWC) == colours(image_HWC)
-    np.testing.assert_array_equal(image_HWC, before_HWC)
-
-
-@pytest.mark.parametrize("size", [*SIZES, *OBLONG])
-def test_shuffled_moves_whole_squares_of_a_grid(size: tuple[int, int]) -> None:
-    """Each is found once, most of them elsewhere, and what is beyond the grid stays."""
-    image_HWC, side = pixels(size), min(size) // 4
-
-    mixed_HWC = shuffled(image_HWC, np.random.default_rng(0))
-
-    def squares(of_HWC: Pixels) -> list[bytes]:
-        corners = [(side * row, side * column) for row, column in np.ndindex(4, 4)]
-        return [of_HWC[y : y + side, x : x + side].tobytes() for y, x in corners]
-
-    before, after = squares(image_HWC), squares(mixed_HWC)
-    assert sorted(after) == sorted(before)
-    assert sum(a != b for a, b in zip(after, before, strict=True)) > 8
-    np.testing.assert_array_equal(mixed_HWC[4 * side :], image_HWC[4 * side :])
-    np.testing.assert_array_equal(mixed_HWC[:, 4 * side :], image_HWC[:, 4 * side :])
 
 
 @pytest.mark.parametrize("size", [*SIZES, *TINY, *OBLONG])
@@ -141,56 +104,41 @@ def test_scrambled_repeats_itself_by_its_randomness() -> None:
     assert not np.array_equal(one, other)
 
 
-def test_views_are_one_of_each_kind() -> None:
-    """In the order of their names; randomness is of seed, content and view alone."""
-    image, plan = picture(size=(100, 70)), FarViews(seed=4)
-    fitted_HWC = PREPROCESS.fit(image)
-
-    found = [plan.pixels(image, PREPROCESS, digest="sha256:a", view=v) for v in range(plan.count)]
-
-    assert FAR == ("shuffled", "texture")
-    assert plan.count == len(FAR)
-    for view, make in enumerate((shuffled, texture)):
-        expected_HWC = make(fitted_HWC, generator_of(4, "sha256:a", view))
-        np.testing.assert_array_equal(found[view], expected_HWC)
-        assert not np.array_equal(found[view], fitted_HWC)
-
-
-def test_a_view_depends_on_seed_digest_and_kind() -> None:
-    """Equal when all are, different when one is."""
+def test_the_view_is_the_texture_of_the_fitted_image() -> None:
+    """Randomness is of seed and content alone."""
     image = picture(size=(100, 70))
 
-    def view(seed: int = 1, digest: str = "sha256:a", kind: int = 0) -> bytes:
-        plan = FarViews(seed=seed)
-        return plan.pixels(image, PREPROCESS, digest=digest, view=kind).tobytes()
+    def view(seed: int = 4, digest: str = "sha256:a") -> Pixels:
+        return TextureView(seed=seed).pixels(image, PREPROCESS, digest=digest, view=0)
 
-    assert view() == view()
-    assert len({view(), view(seed=2), view(digest="sha256:b"), view(kind=1)}) == 4
+    expected_HWC = texture(PREPROCESS.fit(image), generator_of(4, "sha256:a", 0))
+    np.testing.assert_array_equal(view(), expected_HWC)
+    assert len({view().tobytes(), view(seed=2).tobytes(), view(digest="sha256:b").tobytes()}) == 3
 
 
 def test_the_key_changes_with_the_seed_and_is_not_that_of_other_views() -> None:
     """Two plans with one key would share a cache."""
-    keys = [FarViews(seed=0).key, FarViews(seed=1).key]
+    keys = [TextureView(seed=0).key, TextureView(seed=1).key]
     keys.append(Views(config=ViewConfig(count=2), seed=0).key)
     assert len(set(keys)) == 3
-    assert FarViews(seed=0).key == FarViews(seed=0).key
+    assert TextureView(seed=0).key == TextureView(seed=0).key
 
 
 def test_views_can_be_embedded(tmp_path: Path) -> None:
-    """One row a kind; the cache gives the same bits, and another seed is not taken from it."""
+    """The cache gives the same bits, and another seed is not taken from it."""
     folder = make_folders(tmp_path / "images", {"cup": 3})
     files = [File(path, file_digest(path)) for path in sorted(folder.rglob("*.jpg"))]
 
     def embed(seed: int, encoder: FakeEncoder) -> NDArray[np.float32]:
-        plan: ViewPlan = FarViews(seed=seed)
+        plan: ViewPlan = TextureView(seed=seed)
         return embed_files(files, encoder, PREPROCESS, cache=tmp_path / "cache", views=plan)
 
     first, again, other = FakeEncoder(), FakeEncoder(), FakeEncoder()
-    first_NFD, again_NFD, other_NFD = embed(0, first), embed(0, again), embed(1, other)
+    first_NVD, again_NVD, other_NVD = embed(0, first), embed(0, again), embed(1, other)
 
-    assert first_NFD.shape == (3, len(FAR), first.dim)
-    np.testing.assert_array_equal(first_NFD, again_NFD)
-    assert (first.images, again.images, other.images) == (6, 0, 6)
-    assert not np.array_equal(first_NFD, other_NFD)
+    assert first_NVD.shape == (3, 1, first.dim)
+    np.testing.assert_array_equal(first_NVD, again_NVD)
+    assert (first.images, again.images, other.images) == (3, 0, 3)
+    assert not np.array_equal(first_NVD, other_NVD)
     plain_NVD = embed_files(files, FakeEncoder(), PREPROCESS)
-    assert np.all(np.abs(first_NFD - plain_NVD).max(axis=2) > 1e-3)
+    assert np.all(np.abs(first_NVD - plain_NVD).max(axis=2) > 1e-3)
