@@ -7,11 +7,24 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from models.decode import FORMATS
+from service import deadline
 from service.schemas import Problem
 from service.uploads import FIELD
 
 MAX_TOP_K: Final = 1000
 _BINARY: Final = {"type": "string", "format": "binary"}
+
+REQUEST_TIMEOUT: Final[dict[str, Any]] = {
+    "name": deadline.HEADER,
+    "in": "header",
+    "required": False,
+    "description": (
+        "Seconds within which the answer is wanted; without it, and at most, "
+        "CROFT_REQUEST_TIMEOUT. Later the answer is 504."
+    ),
+    "schema": {"type": "number", "exclusiveMinimum": 0},
+}
+"""A parameter of every route that classifies."""
 
 CLASSIFY: Final[dict[str, Any]] = {
     "parameters": [
@@ -29,6 +42,7 @@ CLASSIFY: Final[dict[str, Any]] = {
             "description": "How many candidates to name; without it, CROFT_TOP_K.",
             "schema": {"type": "integer", "minimum": 1, "maximum": MAX_TOP_K},
         },
+        REQUEST_TIMEOUT,
     ],
     "requestBody": {
         "required": True,
@@ -59,7 +73,7 @@ CLASSIFY: Final[dict[str, Any]] = {
         },
     },
 }
-"""Body and query of ``POST /classify``, which reads both by itself."""
+"""Body, query and header of ``POST /classify``, which reads them by itself."""
 
 BUNDLE_NAME: Final[dict[str, Any]] = {
     "parameters": [

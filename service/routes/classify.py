@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from models.decision import Decision
 from service.classifier import Classifier
-from service.errors import BadRequest, ClientGone, DeadlineExceeded
+from service.deadline import Deadline, read_deadline
+from service.errors import BadRequest, ClientGone
 from service.middleware import RequestRecord, declared_length
 from service.openapi import CLASSIFY, MAX_TOP_K
 from service.problems import responses
@@ -55,36 +56,35 @@ async def _decide(
 ) -> tuple[Decision, Stages]:
     """Take a place in the queue, then read the upload, then wait for the answer."""
     top_k = _top_k(request, default=settings.top_k)
+    deadline = read_deadline(request.headers, most=settings.request_timeout)
     classifier.check_ready()
     started = time.monotonic()
-    deadline = started + settings.request_timeout
     limit = settings.max_body_bytes
     with classifier.engine.reserve(min(limit, declared_length(request.headers) or limit)) as place:
         try:
-            async with asyncio.timeout(settings.request_timeout):
+            async with asyncio.timeout(deadline.left):
                 data = await read_image(request)
         except TimeoutError as error:
-            raise _too_late(settings, "while its body was uploaded") from error
+            raise deadline.exceeded("while its body was uploaded") from error
         seconds = time.monotonic() - started
-        future = classifier.classify(data, place=place, top_k=top_k, deadline=deadline)
-    decision, stages = await _first_of(request, future, deadline=deadline, settings=settings)
+        future = classifier.classify(data, place=place, top_k=top_k, deadline=deadline.at)
+    decision, stages = await _first_of(request, future, deadline=deadline)
     stages.read = seconds
     return decision, stages
 
 
-async def _first_of(
-    request: Request, future: "asyncio.Future[T]", *, deadline: float, settings: Settings
-) -> T:
+async def _first_of(request: Request, future: "asyncio.Future[T]", *, deadline: Deadline) -> T:
     """Wait for the answer, for the client to leave or for the deadline, whichever is first."""
     gone = asyncio.ensure_future(_client_leaves(request))
     try:
-        seconds = max(0.0, deadline - time.monotonic())
-        await asyncio.wait((future, gone), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+            (future, gone), timeout=deadline.left, return_when=asyncio.FIRST_COMPLETED
+        )
         if future.done():
             return future.result()
         if gone.done():
             raise ClientGone("The client left before the answer was there.")
-        raise _too_late(settings, "while it waited for its answer")
+        raise deadline.exceeded("while it waited for its answer")
     finally:
         gone.cancel()
         future.cancel()
@@ -93,13 +93,6 @@ async def _first_of(
 async def _client_leaves(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def _too_late(settings: Settings, when: str) -> DeadlineExceeded:
-    return DeadlineExceeded(
-        f"The request took longer than {settings.request_timeout:g} s (CROFT_REQUEST_TIMEOUT), "
-        f"{when}. Try again when it is calmer."
-    )
 
 
 def _top_k(request: Request, *, default: int) -> int:
