@@ -14,6 +14,7 @@ from starlette.staticfiles import StaticFiles
 
 from models.errors import CroftError
 from service.errors import BadRequest, UnknownRoute, WrongMethod
+from service.fast_lane import FastLane
 from service.middleware import BodyLimitMiddleware, RecordMiddleware
 from service.openapi import describe
 from service.problems import answer_problem
@@ -51,6 +52,7 @@ def create_app(settings: Settings, *, registry: Registry | None = None) -> FastA
     app.state.registry = loaded
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     # The last one added is the outermost.
+    app.add_middleware(FastLane)
     app.add_middleware(BodyLimitMiddleware, limit=settings.max_body_bytes)
     app.add_middleware(RecordMiddleware, metrics=loaded.metrics)
     app.add_exception_handler(CroftError, answer_problem)

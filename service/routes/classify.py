@@ -3,7 +3,7 @@
 import asyncio
 import time
 from dataclasses import asdict
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -22,11 +22,13 @@ from service.uploads import read_image
 from service.waiting import Stages
 
 router = APIRouter()
+
+PATH: Final = "/classify"
 T = TypeVar("T")
 
 
 @router.post(
-    "/classify",
+    PATH,
     summary="Classify one image, or refuse it",
     response_model=Classification,
     response_description="The decision: a class, or that it is none of them",
@@ -74,25 +76,31 @@ async def _decide(
 
 
 async def _first_of(request: Request, future: "asyncio.Future[T]", *, deadline: Deadline) -> T:
-    """Wait for the answer, for the client to leave or for the deadline, whichever is first."""
-    gone = asyncio.ensure_future(_client_leaves(request))
+    """Wait for the answer, for the client to leave or for the deadline, whichever is first.
+
+    Each of the three settles the same future: tasks that wait for one another would cost more
+    than all else here.
+    """
+    gone = asyncio.ensure_future(_fail_when_client_leaves(request, future))
+    timer = future.get_loop().call_later(
+        deadline.left, lambda: _fail(future, deadline.exceeded("while it waited for its answer"))
+    )
     try:
-        await asyncio.wait(
-            (future, gone), timeout=deadline.left, return_when=asyncio.FIRST_COMPLETED
-        )
-        if future.done():
-            return future.result()
-        if gone.done():
-            raise ClientGone("The client left before the answer was there.")
-        raise deadline.exceeded("while it waited for its answer")
+        return await future
     finally:
         gone.cancel()
-        future.cancel()
+        timer.cancel()
 
 
-async def _client_leaves(request: Request) -> None:
+async def _fail_when_client_leaves(request: Request, future: "asyncio.Future[T]") -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+    _fail(future, ClientGone("The client left before the answer was there."))
+
+
+def _fail(future: "asyncio.Future[T]", error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
 
 
 def _top_k(request: Request, *, default: int) -> int:
