@@ -8,10 +8,10 @@ from fastapi.openapi.utils import get_openapi
 
 from models.decode import FORMATS
 from service import deadline
+from service.deciding import MAX_TOP_K
 from service.schemas import Problem
 from service.uploads import FIELD
 
-MAX_TOP_K: Final = 1000
 _BINARY: Final = {"type": "string", "format": "binary"}
 
 REQUEST_TIMEOUT: Final[dict[str, Any]] = {

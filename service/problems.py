@@ -16,10 +16,18 @@ MEDIA_TYPE: Final = "application/problem+json"
 def problem_response(
     error: Exception, *, path: str, request_id: str, extra: Mapping[str, Any] | None = None
 ) -> Response:
-    """Return the response for an error; of an internal one it tells nothing but the request id."""
+    """Return the response for an error."""
+    body = problem_body(error, path=path, request_id=request_id)
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, Unavailable) else None
+    content = json.dumps(body.model_dump() | dict(extra or {}), ensure_ascii=False)
+    return Response(content, status_code=body.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def problem_body(error: Exception, *, path: str, request_id: str) -> Problem:
+    """Return the document for an error; of an internal one it tells nothing but the request id."""
     sent = wire(error)
     detail = str(error) if sent is not INTERNAL else _internal_detail(request_id)
-    body = Problem(
+    return Problem(
         type=sent.type,
         title=sent.title,
         status=sent.status,
@@ -28,9 +36,6 @@ def problem_response(
         request_id=request_id,
         error=detail,
     )
-    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, Unavailable) else None
-    content = json.dumps(body.model_dump() | dict(extra or {}), ensure_ascii=False)
-    return Response(content, status_code=sent.status, headers=headers, media_type=MEDIA_TYPE)
 
 
 async def answer_problem(request: Request, error: Exception) -> Response:

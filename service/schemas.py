@@ -25,11 +25,9 @@ class ScoreBody(_Body):
     threshold: float = Field(description="Rejected when `value` is larger.")
 
 
-class Classification(_Body):
-    """The answer for one image; a rejected one is an answer, too."""
+class DecisionBody(_Body):
+    """What the bundle says of an image; that it shows none of the classes is a decision, too."""
 
-    request_id: str
-    bundle: str = Field(description="`name@version`, as `?bundle=` takes it.")
     label: str | None = Field(description="The class; null when rejected.")
     rejected: bool = Field(description="Whether it is none of the known classes.")
     energy: float = Field(description="-logsumexp of the logits; higher = more unusual.")
@@ -39,6 +37,15 @@ class Classification(_Body):
     )
     p_cut: float = Field(description="Rejected exactly when `p_value` is at most this.")
     candidates: list[CandidateBody] = Field(description="Best first, also when rejected.")
+
+
+class _Answer(_Body):
+    request_id: str
+    bundle: str = Field(description="`name@version`, as `?bundle=` takes it.")
+
+
+class Classification(DecisionBody, _Answer):
+    """The answer for one image; a rejected one is an answer, too."""
 
 
 class Problem(_Body):

@@ -11,12 +11,13 @@ from starlette.responses import Response
 from models.decision import Decision
 from service.classifier import Classifier
 from service.deadline import Deadline, read_deadline
-from service.errors import BadRequest, ClientGone
+from service.deciding import decision_fields, read_top_k
+from service.errors import ClientGone
 from service.middleware import RequestRecord, declared_length
-from service.openapi import CLASSIFY, MAX_TOP_K
+from service.openapi import CLASSIFY
 from service.problems import responses
 from service.registry import Registry
-from service.schemas import CandidateBody, Classification, ScoreBody
+from service.schemas import Classification
 from service.settings import Settings
 from service.uploads import read_image
 from service.waiting import Stages
@@ -49,15 +50,19 @@ async def classify(request: Request) -> Response:
     registry.metrics.staged(stages)
     record.stages = asdict(stages)
     record.facts |= {"outcome": tally.outcome, "p_value": decision.p_value}
-    content = _body(record.request_id, classifier, decision).model_dump_json()
-    return Response(content, media_type="application/json")
+    answer = Classification(
+        request_id=record.request_id,
+        bundle=classifier.reference,
+        **decision_fields(classifier, decision),
+    )
+    return Response(answer.model_dump_json(), media_type="application/json")
 
 
 async def _decide(
     request: Request, classifier: Classifier, *, settings: Settings
 ) -> tuple[Decision, Stages]:
     """Take a place in the queue, then read the upload, then wait for the answer."""
-    top_k = _top_k(request, default=settings.top_k)
+    top_k = read_top_k(request, default=settings.top_k)
     deadline = read_deadline(request.headers, most=settings.request_timeout)
     classifier.check_ready()
     started = time.monotonic()
@@ -101,32 +106,3 @@ async def _fail_when_client_leaves(request: Request, future: "asyncio.Future[T]"
 def _fail(future: "asyncio.Future[T]", error: Exception) -> None:
     if not future.done():
         future.set_exception(error)
-
-
-def _top_k(request: Request, *, default: int) -> int:
-    text = request.query_params.get("top_k")
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MAX_TOP_K):
-        raise BadRequest(f"`top_k` must be an integer from 1 to {MAX_TOP_K}, got {text[:50]!r}.")
-    return int(text)
-
-
-def _body(request_id: str, classifier: Classifier, decision: Decision) -> Classification:
-    bundle = classifier.bundle
-    return Classification(
-        request_id=request_id,
-        bundle=classifier.reference,
-        label=decision.label,
-        rejected=decision.rejected,
-        energy=decision.energy,
-        score=ScoreBody(
-            name=bundle.manifest.score.name, value=decision.score, threshold=bundle.threshold.value
-        ),
-        p_value=decision.p_value,
-        p_cut=bundle.threshold.p_cut,
-        candidates=[
-            CandidateBody(label=c.label, index=c.index, probability=c.probability)
-            for c in decision.candidates
-        ],
-    )
