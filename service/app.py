@@ -21,6 +21,7 @@ from service.problems import answer_problem
 from service.registry import Registry
 from service.routes import bundles, classify, health, pages
 from service.settings import Settings
+from service.tracing import RequestTracer
 
 _DESCRIPTION: Final = """\
 Send an image; get one of the known classes, or the statement that it is none of them.
@@ -28,12 +29,15 @@ Errors are problem documents (RFC 9457).
 """
 
 
-def create_app(settings: Settings, *, registry: Registry | None = None) -> FastAPI:
+def create_app(
+    settings: Settings, *, registry: Registry | None = None, tracer: RequestTracer | None = None
+) -> FastAPI:
     """Return the application.
 
     Args:
         settings: limits and sizes.
         registry: loaded bundles; without it those of the settings are loaded here.
+        tracer: makes spans of requests; without it nothing is traced.
 
     Raises:
         BundleError: one of the bundles cannot be trusted.
@@ -54,7 +58,7 @@ def create_app(settings: Settings, *, registry: Registry | None = None) -> FastA
     # The last one added is the outermost.
     app.add_middleware(FastLane)
     app.add_middleware(BodyLimitMiddleware, limit=settings.max_body_bytes)
-    app.add_middleware(RecordMiddleware, metrics=loaded.metrics)
+    app.add_middleware(RecordMiddleware, metrics=loaded.metrics, tracer=tracer)
     app.add_exception_handler(CroftError, answer_problem)
     app.add_exception_handler(HTTPException, _answer_http_error)
     for routes in (classify, bundles, health, pages):

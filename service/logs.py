@@ -1,41 +1,70 @@
-"""Logs as JSON, one object a line, on standard error."""
+"""Logs on standard error: every record of the process through one formatter, structlog's.
+
+Modules speak to ``logging``, as libraries do; what they give as ``extra`` are the fields.
+"""
 
 import json
 import logging
 import sys
 import warnings
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "color_message"}
+import structlog
+from structlog.typing import EventDict, Processor
 
+Format = Literal["json", "console"]
 
-class JsonFormatter(logging.Formatter):
-    """A record, and whatever was given as ``extra``, as one JSON object."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return one line."""
-        line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "event": record.getMessage(),
-            **{key: value for key, value in vars(record).items() if key not in _STANDARD},
-        }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+_ENCODER: Final = json.JSONEncoder(default=str, ensure_ascii=False)
+_FIRST: Final = ("time", "level", "logger", "event")
 
 
-def configure(level: str) -> None:
+def formatter(style: Format = "json") -> logging.Formatter:
+    """Return the formatter: one JSON object a line, or lines for a person to read."""
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.ExtraAdder(),
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        ],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(style)],
+    )
+
+
+def configure(level: str, style: Format = "json") -> None:
     """Send every log record and warning of this process through the formatter.
 
     What Pillow and the form parser remark about an upload is its sender's business, who gets the
     error; Python would also remember every different remark for as long as the process lives.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter())
+    handler.setFormatter(formatter(style))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     logging.captureWarnings(True)
     warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def _rendering(style: Format) -> list[Processor]:
+    if style == "console":
+        return [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), timestamp_key="time", sort_keys=False
+            )
+        ]
+    return [
+        structlog.processors.format_exc_info,
+        _arranged,
+        structlog.processors.JSONRenderer(serializer=_as_json),
+    ]
+
+
+def _arranged(_logger: Any, _name: str, event: EventDict) -> EventDict:
+    """Put first what every line has, and drop what uvicorn adds for terminals."""
+    event.pop("color_message", None)
+    return {key: event.pop(key) for key in _FIRST} | dict(event)
+
+
+def _as_json(event: Any, **_options: Any) -> str:
+    return _ENCODER.encode(event)

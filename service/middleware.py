@@ -7,12 +7,16 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service import trace_context
 from service.errors import BodyTooLarge, wire
 from service.metrics import Metrics
 from service.problems import problem_response
+from service.trace_context import Trace, read_traceparent
+from service.tracing import RequestTracer
 
 REQUEST_ID: Final = "X-Request-ID"
 _SANE_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
@@ -37,6 +41,10 @@ class RequestRecord:
     """Seconds, by stage."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What the route found out; never image content."""
+    traceparent: str | None = None
+    """As given, if it was well-formed."""
+    trace: Trace | None = None
+    """The span of this request if it is traced, else that of its caller if it has one."""
 
     @property
     def seconds(self) -> float:
@@ -47,18 +55,22 @@ class RequestRecord:
 class RecordMiddleware:
     """Gives every request an id and a record, times it, logs it, and catches what nobody did."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
-        """Wrap an application."""
+    def __init__(
+        self, app: ASGIApp, *, metrics: Metrics, tracer: RequestTracer | None = None
+    ) -> None:
+        """Wrap an application; ``tracer`` is told of every request but probes."""
         self._app = app
         self._metrics = metrics
+        self._tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        record = RequestRecord(_request_id(Headers(scope=scope)))
+        record = _new_record(Headers(scope=scope))
         scope.setdefault("state", {})["record"] = record
+        structlog.contextvars.bind_contextvars(request_id=record.request_id)
 
         async def send_noted(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -78,7 +90,7 @@ class RecordMiddleware:
     ) -> None:
         record: RequestRecord = scope["state"]["record"]
         record.error = error
-        logger.error("unexpected error", exc_info=error, extra={"request_id": record.request_id})
+        logger.error("unexpected error", exc_info=error)
         if record.status:  # the answer has begun: all that is left is to cut it off
             raise error
         response = problem_response(error, path=scope["path"], request_id=record.request_id)
@@ -87,7 +99,10 @@ class RecordMiddleware:
     def _close(self, scope: Scope, record: RequestRecord) -> None:
         route = getattr(scope.get("route"), "path", _OTHER)
         self._metrics.request_seconds.labels(route, str(record.status)).observe(record.seconds)
-        level = logging.DEBUG if route in _PROBES else logging.INFO
+        probe = route in _PROBES
+        if self._tracer is not None and not probe:
+            record.trace = self._tracer.note(scope, record, route)
+        level = logging.DEBUG if probe else logging.INFO
         if logger.isEnabledFor(level):
             logger.log(level, "request", extra=_log_fields(scope, record, route))
 
@@ -132,15 +147,21 @@ def declared_length(headers: Headers) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else None
 
 
-def _request_id(headers: Headers) -> str:
+def _new_record(headers: Headers) -> RequestRecord:
     given = headers.get(REQUEST_ID, "")
-    return given if _SANE_ID.fullmatch(given) else f"{_ids.getrandbits(128):032x}"
+    request_id = given if _SANE_ID.fullmatch(given) else f"{_ids.getrandbits(128):032x}"
+    record = RequestRecord(request_id)
+    if (found := read_traceparent(headers)) is not None:
+        record.traceparent, record.trace = found
+    return record
 
 
 def _add_headers(message: Message, record: RequestRecord) -> None:
     headers = MutableHeaders(scope=message)
     headers[REQUEST_ID] = record.request_id
     headers["X-Content-Type-Options"] = "nosniff"
+    if record.traceparent is not None:
+        headers[trace_context.HEADER] = record.traceparent
     times = {**record.stages, "total": record.seconds}
     headers["Server-Timing"] = ", ".join(f"{k};dur={1e3 * s:.2f}" for k, s in times.items())
 
@@ -156,6 +177,8 @@ def _log_fields(scope: Scope, record: RequestRecord, route: str) -> dict[str, An
         **record.facts,
         **{f"{stage}_ms": round(1e3 * s, 2) for stage, s in record.stages.items()},
     }
+    if record.trace is not None:
+        fields |= {"trace_id": record.trace.trace_id, "span_id": record.trace.span_id}
     if record.error is not None:
         fields["problem"] = wire(record.error).slug
     return fields

@@ -12,7 +12,7 @@ from pathlib import Path
 import uvicorn
 
 from models.errors import ConfigError
-from service import logs
+from service import logs, tracing
 from service.app import create_app
 from service.registry import Registry
 from service.settings import Settings, read_settings
@@ -37,10 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C, then finish what is in flight; 0 after a clean end."""
     settings = read_settings(bundles=tuple(args.bundles) or None, host=args.host, port=args.port)
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format)
     registry = Registry.load(settings)
-    app = create_app(settings, registry=registry)
-    with _listen(settings) as listener:
+    with tracing.opened() as tracer, _listen(settings) as listener:
+        app = create_app(settings, registry=registry, tracer=tracer)
         _greet(registry, listener)
         config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False)
         server = DrainingServer(config, registry)

@@ -52,6 +52,8 @@ class Settings(BaseSettings):
     """Seconds without a heartbeat after which a worker counts as stuck."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is logged."""
+    log_format: Literal["json", "console"] = "json"
+    """How: an object a line, or for a person to read."""
 
     @field_validator("bundles", mode="before")
     @classmethod

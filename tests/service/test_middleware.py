@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from service.logs import JsonFormatter
+from service.logs import formatter
 from tests.bundles import colour_image
 
 RED = colour_image("red")
@@ -39,9 +39,45 @@ def test_stages_are_in_the_timing_header(client: TestClient) -> None:
     assert sum(times.values()) <= 2 * times["total"] + 0.1
 
 
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+@pytest.mark.parametrize(
+    "given", [f"00-{TRACE}-{SPAN}-01", f"00-{TRACE}-{SPAN}-00", f"7a-{TRACE}-{SPAN}-01-more=1"]
+)
+def test_a_traceparent_comes_back(
+    client: TestClient, caplog: pytest.LogCaptureFixture, given: str
+) -> None:
+    """As it was given; the log line has its trace and span."""
+    caplog.set_level(logging.INFO)
+    assert _ask(client, traceparent=given).headers["traceparent"] == given
+    (line,) = _lines(caplog)
+    assert (line["trace_id"], line["span_id"]) == (TRACE, SPAN)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("", "x", f"00-{TRACE}-{SPAN}", f"00-{TRACE}-{SPAN}-01-more", f"ff-{TRACE}-{SPAN}-01"),
+        *(f"00-{TRACE.upper()}-{SPAN}-01", f"00-{'0' * 32}-{SPAN}-01", f"00-{TRACE}-{'0' * 16}-01"),
+        *(f" 00-{TRACE}-{SPAN}-01x", f"01-{TRACE}-{SPAN}-01-{'x' * 201}"),
+    ],
+)
+def test_a_malformed_traceparent_is_ignored(
+    client: TestClient, caplog: pytest.LogCaptureFixture, given: str
+) -> None:
+    """Neither sent back nor logged; the request is answered all the same."""
+    caplog.set_level(logging.INFO)
+    response = _ask(client, traceparent=given)
+    assert response.status_code == 200
+    assert "traceparent" not in response.headers
+    (line,) = _lines(caplog)
+    assert "trace_id" not in line
+
+
 def _lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
     records = [record for record in caplog.records if record.name == "croft.request"]
-    return [json.loads(JsonFormatter().format(record)) for record in records]
+    return [json.loads(formatter().format(record)) for record in records]
 
 
 def test_a_request_is_one_line(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
@@ -81,16 +117,3 @@ def test_probes_are_not_logged(client: TestClient, caplog: pytest.LogCaptureFixt
     for path in ("/healthz", "/readyz", "/metrics"):
         client.get(path)
     assert _lines(caplog) == []
-
-
-def test_an_exception_becomes_part_of_its_line() -> None:
-    """A traceback is one field, so that a log reader sees one record."""
-    record = logging.makeLogRecord({"name": "x", "msg": "it %s", "args": ("broke",)})
-    try:
-        raise ValueError("why")
-    except ValueError as error:
-        record.exc_info = (ValueError, error, error.__traceback__)
-    line = JsonFormatter().format(record)
-    assert "\n" not in line
-    assert json.loads(line)["event"] == "it broke"
-    assert "ValueError: why" in json.loads(line)["exception"]

@@ -1,0 +1,87 @@
+"""Whatever is logged, by whom ever, becomes one line of a known form."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from models.bundle import Bundle
+from service.app import create_app
+from service.logs import formatter
+from tests.service.fakes import registry_of
+
+
+def _record(**fields: Any) -> logging.LogRecord:
+    return logging.makeLogRecord(
+        {"name": "x", "levelname": "INFO", "msg": "it %s", "args": ("broke",), **fields}
+    )
+
+
+def _broken() -> Any:
+    try:
+        raise ValueError("why")
+    except ValueError as error:
+        return ValueError, error, error.__traceback__
+
+
+def test_a_line_has_time_level_logger_and_event_first() -> None:
+    """Then whatever was given as extra; what uvicorn says for terminals is left out."""
+    record = _record(color_message="it [1mbroke[0m", route="/x", odd={1, 2}, name_="é")
+    line = json.loads(formatter().format(record))
+    assert list(line) == ["time", "level", "logger", "event", "route", "odd", "name_"]
+    assert (line["level"], line["logger"], line["event"]) == ("info", "x", "it broke")
+    assert (line["odd"], line["name_"]) == ("{1, 2}", "é")
+    age = datetime.now(UTC) - datetime.fromisoformat(line["time"])
+    assert timedelta(0) <= age < timedelta(minutes=1)
+
+
+def test_an_exception_becomes_part_of_its_line() -> None:
+    """A traceback is one field, so that a log reader sees one record."""
+    text = formatter().format(_record(exc_info=_broken()))
+    assert "\n" not in text
+    assert "ValueError: why" in json.loads(text)["exception"]
+
+
+def test_the_console_form_is_for_people() -> None:
+    """No JSON: the event and its fields in words, the traceback below."""
+    text = formatter("console").format(_record(exc_info=_broken(), route="/x"))
+    first, *rest = text.splitlines()
+    assert "it broke" in first
+    assert "route=/x" in first
+    assert rest[-1] == "ValueError: why"
+
+
+@pytest.fixture
+def written() -> Iterator[io.StringIO]:
+    """Return what the whole process logs, in the service's form."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(formatter())
+    logging.getLogger().addHandler(handler)
+    yield stream
+    logging.getLogger().removeHandler(handler)
+
+
+def test_what_is_logged_during_a_request_has_its_id(bundle: Bundle, written: io.StringIO) -> None:
+    """Also where the code that logs knows nothing of the request; afterwards nothing has it."""
+    registry, settings = registry_of(bundle)
+    app: FastAPI = create_app(settings, registry=registry)
+
+    @app.get("/broken")
+    async def broken() -> None:
+        logging.getLogger("elsewhere").warning("half way")
+        raise ZeroDivisionError
+
+    with TestClient(app) as client:
+        client.get("/broken", headers={"X-Request-ID": "abc-1"})
+        logging.getLogger("elsewhere").warning("after")
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    ids = {line["event"]: line.get("request_id") for line in lines}
+    assert ids["half way"] == ids["unexpected error"] == "abc-1"
+    assert ids["after"] is None
