@@ -68,6 +68,8 @@ class Bundle:
     """Sorted, most unusual first: shape (n,)."""
     scores: Mapping[str, Score]
     """All that this bundle can compute, by name: those of logits, and those that were fitted."""
+    digest: str
+    """Of ``bundle.json``, which holds the digests of all the other files."""
 
     @property
     def score(self) -> Score:
@@ -97,7 +99,9 @@ class Bundle:
 
     @classmethod
     def _read(cls, path: Path) -> "Bundle":
-        manifest = _read_manifest(path)
+        file = path / MANIFEST
+        digest = file_digest(file) if file.is_file() else ""
+        manifest = read_manifest(path)
         for name, info in manifest.files.items():
             _check_file(path, name, info)
         head, scores = _read_head(path, manifest)
@@ -109,7 +113,7 @@ class Bundle:
                 f"{path / MANIFEST}: field `threshold.value` is {threshold.value!r}, but score "
                 f"{threshold.rank} of {CALIBRATION} is {descending_n[threshold.rank - 1]!r}."
             )
-        return cls(path, manifest, head, calibration, threshold, descending_n, scores)
+        return cls(path, manifest, head, calibration, threshold, descending_n, scores, digest)
 
 
 def write_bundle(
@@ -227,7 +231,14 @@ def _complete(fields: Mapping[str, Any], directory: Path, head: Head) -> Manifes
         raise ConfigError(f"These fields do not make a bundle: {error}") from error
 
 
-def _read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path) -> Manifest:
+    """Read and check what a bundle says about itself, and none of its other files.
+
+    Raises:
+        BundleMissing: no bundle there.
+        BundleTooNew: a later format.
+        BundleCorrupt: the field that is not what it must be.
+    """
     file = path / MANIFEST
     if not file.is_file():
         raise BundleMissing(

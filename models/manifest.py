@@ -181,6 +181,11 @@ class Manifest(_Part):
         return self
 
     @property
+    def reference(self) -> str:
+        """``name@version``, which names this bundle among all that are loaded."""
+        return f"{self.name}@{self.version}"
+
+    @property
     def marginal(self) -> bool:
         """Whether the promise holds only on average over calibration sets (conformal)."""
         return self.threshold.method == "conformal"

@@ -19,6 +19,7 @@ from service.middleware import BodyLimitMiddleware, RecordMiddleware
 from service.openapi import describe
 from service.problems import answer_problem
 from service.registry import Registry
+from service.reload import Reloader
 from service.routes import bundles, classify, health, pages
 from service.settings import Settings
 from service.tracing import RequestTracer
@@ -54,6 +55,7 @@ def create_app(
         lifespan=_lifespan,
     )
     app.state.registry = loaded
+    app.state.reloader = Reloader(loaded)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     # The last one added is the outermost.
     app.add_middleware(FastLane)

@@ -117,6 +117,7 @@ class Engine:
             entry.fail(Draining("The process ended before the image was reached.", retry_after=1))
         for worker in self._workers:
             await asyncio.to_thread(worker.join, _JOIN_SECONDS)
+        self._workers = []  # they and the engine hold each other, and an encoder is large
 
     def problems(self) -> list[str]:
         """Say which workers are dead or stuck; nothing if all is well."""

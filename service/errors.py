@@ -7,6 +7,8 @@ ServiceError
 ├── UnknownBundle       a name that no loaded bundle has
 ├── BodyTooLarge        more bytes than allowed
 ├── UnsupportedMedia    a content type or coding that no image comes in
+├── ReloadRunning       one reload at a time
+├── ReloadFailed        what lies at the configured paths cannot be served
 ├── EncodingFailed      the encoder failed on this image alone
 ├── Unavailable         try again later
 │   ├── Overloaded          the queue is full
@@ -50,6 +52,14 @@ class BodyTooLarge(ServiceError):
 
 class UnsupportedMedia(ServiceError):
     """A content type or content coding that no image comes in."""
+
+
+class ReloadRunning(ServiceError):
+    """Bundles are being reloaded already."""
+
+
+class ReloadFailed(ServiceError):
+    """A bundle at the configured paths cannot be trusted, or failed its self-test."""
 
 
 class EncodingFailed(ServiceError):
@@ -107,6 +117,8 @@ TABLE: Final[dict[type[Exception], Wire]] = {
     UnknownRoute: Wire(404, "unknown-route", "No such path", "invalid"),
     UnknownBundle: Wire(404, "unknown-bundle", "No such bundle", "invalid"),
     WrongMethod: Wire(405, "wrong-method", "No such method here", "invalid"),
+    ReloadRunning: Wire(409, "reload-running", "A reload is running", "invalid"),
+    ReloadFailed: Wire(409, "reload-failed", "Bundles were not reloaded", "invalid"),
     BodyTooLarge: Wire(413, "body-too-large", "Body too large", "invalid"),
     ImageTooLarge: Wire(413, "image-too-large", "Image too large", "invalid"),
     UnsupportedFormat: Wire(415, "unsupported-format", "Not a readable image format", "invalid"),

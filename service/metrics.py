@@ -51,6 +51,12 @@ class Metrics:
             (*_BUNDLE, "label", "outcome"),
             registry=registry,
         )
+        self.reloads = Counter(
+            "croft_reloads_total",
+            "Reloads of the bundles: `done` or `failed`; after a failed one the old ones answer.",
+            ("outcome",),
+            registry=registry,
+        )
         self._add_histograms()
         self._add_gauges()
         self._start_at_zero()
@@ -108,31 +114,38 @@ class Metrics:
         self.alpha = gauge(
             "croft_alpha", "Largest share of known images that may be rejected.", _BUNDLE
         )
+        self._of_bundle = (
+            self.calibration_images,
+            self.calibration_rank,
+            self.expected_rejection_rate,
+            self.alpha,
+        )
 
     def _start_at_zero(self) -> None:
         for outcome in OUTCOMES[2:]:
             self.images.labels("", "", outcome)
+        for reload in ("done", "failed"):
+            self.reloads.labels(reload)
         self._stages = {stage: self.stage_seconds.labels(stage) for stage in STAGES}
         self.request_seconds.labels("/classify", "200")
         self.ready.set(0)
 
     def add_bundle(self, bundle: Bundle) -> "BundleMetrics":
         """Publish what a bundle is, and start all of its series at zero."""
-        manifest, threshold = bundle.manifest, bundle.threshold
-        key = (manifest.name, manifest.version)
-        self.bundle_info.labels(
-            *key,
-            manifest.score.name,
-            threshold.method,
-            manifest.tuning,
-            manifest.backbone.name,
-            manifest.backbone.digest.removeprefix("sha256:")[:12],
-        ).set(1)
+        threshold = bundle.threshold
+        key = _key(bundle)
+        self.bundle_info.labels(*_facts(bundle)).set(1)
         self.calibration_images.labels(*key).set(threshold.n)
         self.calibration_rank.labels(*key).set(threshold.rank)
         self.expected_rejection_rate.labels(*key).set(threshold.p_cut)
         self.alpha.labels(*key).set(threshold.alpha)
-        return BundleMetrics(self, key, manifest.labels)
+        return BundleMetrics(self, key, bundle.manifest.labels)
+
+    def remove_bundle(self, bundle: Bundle) -> None:
+        """Publish no longer what a bundle is. What was counted stays, or sums would fall."""
+        self.bundle_info.remove(*_facts(bundle))
+        for gauge in self._of_bundle:
+            gauge.remove(*_key(bundle))
 
     @contextmanager
     def counted_image(self) -> Iterator["Tally"]:
@@ -161,6 +174,22 @@ class Metrics:
     def batch_encoded(self, images: int) -> None:
         """Note the size of a batch."""
         self.batch_images.observe(images)
+
+
+def _key(bundle: Bundle) -> tuple[str, str]:
+    return bundle.manifest.name, bundle.manifest.version
+
+
+def _facts(bundle: Bundle) -> tuple[str, ...]:
+    manifest = bundle.manifest
+    return (
+        *_key(bundle),
+        manifest.score.name,
+        bundle.threshold.method,
+        manifest.tuning,
+        manifest.backbone.name,
+        manifest.backbone.digest.removeprefix("sha256:")[:12],
+    )
 
 
 class Tally:

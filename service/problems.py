@@ -7,7 +7,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.errors import INTERNAL, TABLE, Unavailable, UnknownRoute, wire
+from service.errors import INTERNAL, TABLE, Draining, Unavailable, UnknownRoute, wire
 from service.schemas import Problem
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -18,7 +18,7 @@ def problem_response(
 ) -> Response:
     """Return the response for an error."""
     body = problem_body(error, path=path, request_id=request_id)
-    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, Unavailable) else None
+    headers = _headers(error)
     content = json.dumps(body.model_dump() | dict(extra or {}), ensure_ascii=False)
     return Response(content, status_code=body.status, headers=headers, media_type=MEDIA_TYPE)
 
@@ -36,6 +36,13 @@ def problem_body(error: Exception, *, path: str, request_id: str) -> Problem:
         request_id=request_id,
         error=detail,
     )
+
+
+def _headers(error: Exception) -> dict[str, str]:
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, Unavailable) else {}
+    if isinstance(error, Draining):  # a later request on this connection would find nobody
+        headers["Connection"] = "close"
+    return headers
 
 
 async def answer_problem(request: Request, error: Exception) -> Response:

@@ -1,28 +1,36 @@
-"""All loaded bundles. Those that share an encoder and preprocessing share one engine."""
+"""All loaded bundles of a process, and the engines behind them.
+
+What answers is one set that never changes (``service.loaded``); a swap puts another in its place.
+Requests that began with the old set finish with it: an engine that no bundle of the new set uses
+lives for as long as anybody holds one of its old bundles.
+"""
 
 import asyncio
+import gc
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from importlib import resources
-from pathlib import Path
+import weakref
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
-from models.bundle import ENCODER, MANIFEST, Bundle
-from models.encoder import Encoder, OnnxEncoder
-from models.errors import BundleCorrupt, BundleMissing, ConfigError
-from models.preprocess import Preprocess
+from models.bundle import Bundle
+from models.encoder import OnnxEncoder
 from service.classifier import Classifier
-from service.engine import Engine, EngineConfig
-from service.errors import UnknownBundle
+from service.engine import Engine
+from service.loaded import Loaded
+from service.loading import Draft, EncoderFactory, EngineMaker, read_bundles
 from service.metrics import Metrics
-from service.schemas import GoldenResult, Readiness
+from service.schemas import Readiness
+from service.self_test import golden_failures, in_words
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-EncoderFactory = Callable[[Bundle], Encoder]
-
 _DRAIN_LOOK_SECONDS: Final = 0.05
+_FIRST_LOOK_SECONDS: Final = 0.05
+_LONGEST_LOOK_SECONDS: Final = 30.0
+_COLLECT_SECONDS: Final = 1.0
+"""Who holds an old bundle for longer than this may be garbage that refers to itself."""
 
 
 class Registry:
@@ -45,11 +53,12 @@ class Registry:
         self.settings = settings
         self.metrics = Metrics()
         self.draining = False
-        self._open_encoder = open_encoder
-        self._encoders: dict[str, Encoder] = {}
-        self._engines: dict[tuple[str, Preprocess], Engine] = {}
-        self.classifiers = [self._classifier(bundle) for bundle in bundles]
-        _check_distinct(self.classifiers)
+        self._maker = EngineMaker(settings, open_encoder=open_encoder, observer=self.metrics)
+        drafts = self._maker.drafts(bundles, engines=())
+        self._loaded = Loaded(tuple(self._classifier(draft) for draft in drafts))
+        self._engines: list[Engine] = []
+        self._use(draft.engine for draft in drafts)
+        self._retiring: set[asyncio.Task[None]] = set()
         self._tested = False
 
     @classmethod
@@ -60,37 +69,36 @@ class Registry:
             BundleError: one of them cannot be trusted.
             RuntimeMissing: no runtime, or not the provider asked for.
         """
-        paths = settings.bundles or (shipped_bundle(),)
-        bundles = [Bundle.load(path) for path in paths]
         return cls(
-            bundles,
+            read_bundles(settings, known={}),
             settings=settings,
             open_encoder=lambda b: OnnxEncoder(b.encoder_path, provider=settings.provider),
         )
 
+    @property
+    def classifiers(self) -> Sequence[Classifier]:
+        """The loaded bundles, the default first."""
+        return self._loaded.classifiers
+
+    @property
+    def engines(self) -> Sequence[Engine]:
+        """Every engine that runs, also for requests that began before a swap."""
+        return self._engines
+
     def find(self, reference: str | None) -> Classifier:
-        """Return the bundle ``name`` or ``name@version``; without a reference, the default.
+        """Return ``name@version``, or of ``name`` the newest; without a reference the default.
 
         Raises:
             UnknownBundle: none is loaded under that name.
         """
-        if reference is None:
-            return self.classifiers[0]
-        for classifier in self.classifiers:
-            if reference in (classifier.bundle.manifest.name, classifier.reference):
-                return classifier
-        loaded = ", ".join(c.reference for c in self.classifiers)
-        raise UnknownBundle(f"No bundle {reference[:100]!r} is loaded. Loaded: {loaded}.")
+        return self._loaded.find(reference)
 
     async def start(self) -> None:
         """Start the engines and test every bundle on its golden images."""
-        for engine in self.engines:
+        for engine in self._engines:
             engine.start()
-        refuse = self.settings.self_test == "fail"
-        for classifier in self.classifiers:
-            await classifier.run_self_test(refuse=refuse)
-            for failure in classifier.failures:
-                logger.error("self-test failed", extra={"self_test": failure.model_dump()})
+        drafts = [await tested(Draft(c.bundle, c.engine)) for c in self.classifiers]
+        self._loaded = Loaded(tuple(self._classifier(draft) for draft in drafts))
         self._tested = True
         self.metrics.ready.set(self.readiness().ready)
 
@@ -98,27 +106,24 @@ class Registry:
         """Be no longer ready, take nothing new, and finish what is in flight."""
         self.draining = True
         self.metrics.ready.set(0)
-        for engine in self.engines:
+        for engine in self._engines:
             engine.drain()
 
     async def finished(self) -> None:
         """Wait until nothing is in flight."""
-        while not all(engine.idle for engine in self.engines):
+        while not all(engine.idle for engine in self._engines):
             await asyncio.sleep(_DRAIN_LOOK_SECONDS)
 
     async def close(self) -> None:
         """End the engines."""
-        for engine in self.engines:
+        for task in self._retiring:
+            task.cancel()
+        for engine in self._engines:
             await engine.close()
-
-    @property
-    def engines(self) -> Iterable[Engine]:
-        """The distinct engines."""
-        return self._engines.values()
 
     def problems(self) -> list[str]:
         """Say which workers are dead or stuck."""
-        return [problem for engine in self.engines for problem in engine.problems()]
+        return [problem for engine in self._engines for problem in engine.problems()]
 
     def readiness(self) -> Readiness:
         """Say whether requests are welcome, and if not why."""
@@ -127,80 +132,75 @@ class Registry:
         return Readiness(
             ready=self._tested and not refused and not self.draining,
             bundles=[c.reference for c in self.classifiers],
-            warnings=[_in_words(failure) for failure in failures],
+            warnings=[in_words(failure) for failure in failures],
             failures=failures,
         )
 
-    def _classifier(self, bundle: Bundle) -> Classifier:
-        engine = self._engine(bundle)
-        _check_fits(bundle, engine.encoder)
-        return Classifier(bundle, engine, self.metrics.add_bundle(bundle))
+    def draft(self) -> list[Draft]:
+        """Read the paths of the settings again, and open what is not loaded. Takes its time.
 
-    def _engine(self, bundle: Bundle) -> Engine:
-        manifest = bundle.manifest
-        key = (manifest.backbone.digest, manifest.preprocess.build())
-        if key not in self._engines:
-            self._engines[key] = self._new_engine(bundle, key[1])
-        return self._engines[key]
+        Raises:
+            BundleError: a bundle that cannot be trusted.
+            ConfigError: two of one name and version.
+        """
+        loaded = self._loaded.classifiers
+        bundles = read_bundles(self.settings, known={c.bundle.digest: c.bundle for c in loaded})
+        return self._maker.drafts(bundles, engines=[c.engine for c in loaded])
 
-    def _new_engine(self, bundle: Bundle, preprocess: Preprocess) -> Engine:
-        digest = bundle.manifest.backbone.digest
-        if digest not in self._encoders:
-            self._encoders[digest] = self._open_encoder(bundle)
-        settings = self.settings
-        self.metrics.queue_limit.inc(settings.queue_images)
-        config = EngineConfig(
-            workers=settings.workers,
-            max_batch=settings.max_batch,
-            max_pixels=settings.max_pixels,
-            queue_images=settings.queue_images,
-            queue_bytes=settings.queue_bytes,
-            stall_seconds=settings.stall_seconds,
+    def swap(self, drafts: Sequence[Draft]) -> None:
+        """Answer from now on with these; their engines run. What is loaded already stays."""
+        kept = {c.bundle.digest: c for c in self.classifiers}
+        digests = {draft.bundle.digest for draft in drafts}
+        gone = [c for digest, c in kept.items() if digest not in digests]
+        for classifier in gone:
+            self.metrics.remove_bundle(classifier.bundle)
+        self._loaded = Loaded(
+            tuple(kept.get(draft.bundle.digest) or self._classifier(draft) for draft in drafts)
         )
-        return Engine(self._encoders[digest], preprocess, config=config, observer=self.metrics)
+        self._use(draft.engine for draft in drafts)
+        self._retire(gone)
+        self.metrics.ready.set(self.readiness().ready)
 
-
-def shipped_bundle() -> Path:
-    """Return the Toybox bundle that ships with Croft.
-
-    Raises:
-        BundleMissing: this installation has none.
-    """
-    path = Path(str(resources.files("models") / "toybox" / "bundle"))
-    if not (path / MANIFEST).is_file():
-        raise BundleMissing(
-            "No bundle was named, and this installation ships none (models/toybox/bundle). Name "
-            "one: croft serve BUNDLE. `croft demo` or `croft train` makes one."
+    def _classifier(self, draft: Draft) -> Classifier:
+        return Classifier(
+            draft.bundle,
+            draft.engine,
+            self.metrics.add_bundle(draft.bundle),
+            failures=draft.failures,
+            refused=bool(draft.failures) and self.settings.self_test == "fail",
         )
-    return path
+
+    def _use(self, engines: Iterable[Engine]) -> None:
+        self._engines = list(dict.fromkeys([*self._engines, *engines]))
+        self.metrics.queue_limit.set(len(self._engines) * self.settings.queue_images)
+
+    def _retire(self, gone: Sequence[Classifier]) -> None:
+        """Let go of the engines that only these bundles used."""
+        used = {classifier.engine for classifier in self.classifiers}
+        for engine in {classifier.engine for classifier in gone} - used:
+            users = [weakref.ref(c) for c in gone if c.engine is engine]
+            task = asyncio.create_task(self._close_unused(engine, users))
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
+
+    async def _close_unused(
+        self, engine: Engine, users: Sequence["weakref.ref[Classifier]"]
+    ) -> None:
+        """Close an engine when the last request that holds one of its bundles has ended."""
+        seconds = _FIRST_LOOK_SECONDS
+        while any(user() is not None for user in users) or not engine.idle:
+            await asyncio.sleep(seconds)
+            if seconds > _COLLECT_SECONDS:
+                gc.collect()
+            seconds = min(2 * seconds, _LONGEST_LOOK_SECONDS)
+        self._engines.remove(engine)
+        self._use(())
+        await engine.close()
 
 
-def _check_fits(bundle: Bundle, encoder: Encoder) -> None:
-    manifest = bundle.manifest
-    for field, declared, found in (
-        ("backbone.digest", manifest.backbone.digest, encoder.digest),
-        ("backbone.embedding_dim", manifest.backbone.embedding_dim, encoder.dim),
-        ("preprocess.crop", manifest.preprocess.crop, encoder.size),
-    ):
-        if declared != found:
-            raise BundleCorrupt(
-                f"{bundle.path / MANIFEST}: field `{field}` is {declared}, but that of the graph "
-                f"in {ENCODER} is {found}."
-            )
-
-
-def _in_words(failure: GoldenResult) -> str:
-    return (
-        f"Bundle {failure.bundle}: golden image {failure.image} has {failure.quantity} "
-        f"{failure.got} on this machine, expected {failure.expected} within "
-        f"{failure.tolerance:g}: {failure.reason}."
-    )
-
-
-def _check_distinct(classifiers: Sequence[Classifier]) -> None:
-    references = [c.reference for c in classifiers]
-    twice = {r for r in references if references.count(r) > 1}
-    if not references or twice:
-        raise ConfigError(
-            f"Bundles must be one or more, each name and version once; given: {references}."
-        )
+async def tested(draft: Draft) -> Draft:
+    """Return the draft with the golden images that it did not reproduce, which are logged."""
+    failures = await golden_failures(draft.bundle, draft.engine)
+    for failure in failures:
+        logger.error("self-test failed", extra={"self_test": failure.model_dump()})
+    return replace(draft, failures=failures)

@@ -115,6 +115,15 @@ class Bundles(_Body):
     bundles: list[BundleSummary]
 
 
+class Reloaded(_Body):
+    """What a reload did, each bundle as `name@version`."""
+
+    added: list[str]
+    changed: list[str] = Field(description="Another content under the same name and version.")
+    kept: list[str]
+    removed: list[str]
+
+
 class Liveness(_Body):
     """The state of the workers."""
 

@@ -6,6 +6,7 @@ import math
 import signal
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,9 +16,13 @@ from models.errors import ConfigError
 from service import logs, tracing
 from service.app import create_app
 from service.registry import Registry
+from service.reload import Reloader
 from service.settings import Settings, read_settings
 
 _LAST_ANSWERS_SECONDS = 2
+_TELL_SECONDS = 0.5
+"""How long at least new requests are told that the process ends: those on their way as well."""
+_LAST_REQUESTS_SECONDS = 0.1
 _BACKLOG = 2048
 
 
@@ -28,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         type=Path,
         metavar="BUNDLE",
-        help="bundle directories, the first is the default (none: the Toybox that ships)",
+        help="bundles, or folders of them; the first is the default (none: the Toybox that ships)",
     )
     parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port, 0 for a free one (default 8000)")
@@ -36,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C, then finish what is in flight; 0 after a clean end."""
+    reload_wanted = threading.Event()
+    signal.signal(signal.SIGHUP, lambda *_: reload_wanted.set())
     settings = read_settings(bundles=tuple(args.bundles) or None, host=args.host, port=args.port)
     logs.configure(settings.log_level, settings.log_format)
     registry = Registry.load(settings)
@@ -43,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         app = create_app(settings, registry=registry, tracer=tracer)
         _greet(registry, listener)
         config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False)
-        server = DrainingServer(config, registry)
+        server = DrainingServer(config, app.state.reloader, reload_wanted)
         # uvicorn raises the signal again when it is done, which would kill this process.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
@@ -54,24 +61,73 @@ def run(args: argparse.Namespace) -> int:
 class DrainingServer(uvicorn.Server):
     """Keeps listening while it drains, so that new requests are told and not cut off."""
 
-    def __init__(self, config: uvicorn.Config, registry: Registry) -> None:
-        """``registry`` is what drains."""
+    def __init__(
+        self, config: uvicorn.Config, reloader: Reloader, reload_wanted: threading.Event
+    ) -> None:
+        """``reloader`` is asked whenever ``reload_wanted`` is set; its registry is what drains."""
         super().__init__(config)
-        self._registry = registry
+        self._reloader = reloader
+        self._reload_wanted = reload_wanted
+        self._reloads: set[asyncio.Task[None]] = set()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look, ten times a second, whether a reload is wanted."""
+        if self._reload_wanted.is_set():
+            self._reload_wanted.clear()
+            task = asyncio.create_task(self._reloader.reload_when_free())
+            self._reloads.add(task)
+            task.add_done_callback(self._reloads.discard)
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take nothing new, finish what is in flight within the time allowed, then close."""
         started = time.monotonic()
-        allowed = self._registry.settings.drain_seconds
-        self._registry.drain()
+        registry = self._reloader.registry
+        allowed = registry.settings.drain_seconds
+        registry.drain()
         try:
             async with asyncio.timeout(allowed):
-                await self._registry.finished()
+                await asyncio.gather(registry.finished(), asyncio.sleep(_TELL_SECONDS))
         except TimeoutError:
             pass
+        await self._answer_the_last(sockets or [])
         left = allowed - (time.monotonic() - started)
         self.config.timeout_graceful_shutdown = max(_LAST_ANSWERS_SECONDS, math.ceil(left))
         await super().shutdown(sockets)
+
+    async def _answer_the_last(self, sockets: list[socket.socket]) -> None:
+        """Stop listening, and tell those who were connected but not heard yet.
+
+        A socket that is closed resets every connection that waits in it. So the accepting ends
+        first, and then everybody who waits is let in by hand.
+        """
+        listeners = [sock.dup() for sock in sockets]
+        for server in self.servers:
+            server.close()
+        for listener in listeners:
+            await self._accept_all(listener)
+            listener.close()
+        await asyncio.sleep(_LAST_REQUESTS_SECONDS)
+
+    async def _accept_all(self, listener: socket.socket) -> None:
+        listener.setblocking(False)
+        waiting = []
+        while True:
+            try:
+                waiting.append(listener.accept()[0])
+            except BlockingIOError:
+                break
+        listener.close()
+        for connection in waiting:
+            connection.setblocking(False)
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        """Make what talks to a connection, as uvicorn does for those that it accepts itself."""
+        protocol: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return protocol
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -21,7 +21,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
     bundles: Annotated[tuple[Path, ...], NoDecode] = ()
-    """Bundle directories, the first being the default; none: the Toybox that ships with Croft."""
+    """Bundles or folders of them, the first being the default; none: the Toybox that ships."""
     host: str = "127.0.0.1"
     """Address to listen on."""
     port: int = Field(8000, ge=0, le=65535)

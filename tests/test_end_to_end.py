@@ -15,7 +15,7 @@ from models.bundle import Bundle
 from models.encoder import OnnxEncoder
 from models.nn.backbone import load_backbone
 from models.scores import energy
-from service.registry import shipped_bundle
+from service.loading import shipped_bundle
 from training.export import EncoderGraph
 from training.toybox.images import KNOWN, STYLES, render, write_images
 

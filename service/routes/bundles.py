@@ -1,4 +1,4 @@
-"""``GET /bundles``: what is loaded, and what it promises."""
+"""``/bundles``: what is loaded, what it promises, and loading it again."""
 
 import numpy as np
 from fastapi import APIRouter, Request
@@ -7,18 +7,33 @@ from service.classifier import Classifier
 from service.openapi import BUNDLE_NAME
 from service.problems import responses
 from service.registry import Registry
+from service.reload import Reloader
 from service.schemas import (
     BundleDetail,
     Bundles,
     BundleSummary,
     ClassBody,
     Histogram,
+    Reloaded,
     ThresholdBody,
 )
 
 router = APIRouter(tags=["bundles"])
 
 _BINS = 48
+
+
+# Before /bundles/{name}, so that the Allow header of a wrong method names this one.
+@router.post(
+    "/bundles/reload",
+    summary="Serve what lies at the configured paths now",
+    responses=responses(409, 503),
+    response_description="What changed",
+)
+async def reload_bundles(request: Request) -> Reloaded:
+    """Load and test what is new or changed, then swap; requests in flight finish with the old."""
+    reloader: Reloader = request.app.state.reloader
+    return await reloader.reload()
 
 
 @router.get("/bundles", summary="The loaded bundles", response_description="All of them")

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from models.bundle import Bundle
 from models.encoder import Encoder, OnnxEncoder
 from models.preprocess import Preprocess
 from service.engine import Engine, EngineConfig
+from service.loading import read_bundles
 from service.registry import Registry
 from service.settings import Settings
 from service.waiting import Embedding
@@ -151,3 +153,9 @@ def registry_of(
         return encoder if hook is None else HookedEncoder(encoder, hook)
 
     return Registry(bundles, settings=chosen, open_encoder=open_encoder), chosen
+
+
+def registry_at(*paths: Path, **options: Any) -> Registry:
+    """Return what lies at these paths, as ``registry_of`` does; a reload reads them again."""
+    bundles = read_bundles(Settings(bundles=paths), known={})
+    return registry_of(*bundles, bundles=paths, **options)[0]

@@ -1,5 +1,6 @@
 """Liveness follows the workers; readiness follows the golden images."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,7 @@ def _spoilt(bundle: Bundle, *, quantity: str = "energy") -> Bundle:
     moved = first.model_copy(update={quantity: getattr(first, quantity) + 1.0})
     changed = test.model_copy(update={"images": [moved, *test.images[1:]]})
     manifest = bundle.manifest.model_copy(update={"self_test": changed})
-    return Bundle(
-        bundle.path,
-        manifest,
-        bundle.head,
-        bundle.calibration,
-        bundle.threshold,
-        bundle.calibration_scores_n,
-        bundle.scores,
-    )
+    return replace(bundle, manifest=manifest)
 
 
 def test_a_sound_service_is_live_and_ready(serve: Serve) -> None:

@@ -15,6 +15,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "openapi.json"
 STATUSES = {
     ("/classify", "post"): {200, 400, 404, 413, 415, 422, 500, 503, 504},
     ("/bundles", "get"): {200},
+    ("/bundles/reload", "post"): {200, 409, 503},
     ("/bundles/{name}", "get"): {200, 404},
     ("/healthz", "get"): {200, 503},
     ("/readyz", "get"): {200, 503},

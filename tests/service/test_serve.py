@@ -20,7 +20,7 @@ from PIL import Image
 
 from models.errors import BundleMissing, ConfigError
 from service import healthcheck, serve
-from service.registry import shipped_bundle
+from service.loading import shipped_bundle
 from tests.bundles import colour_image
 from tests.service.processes import Served, served
 
