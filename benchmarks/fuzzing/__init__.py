@@ -1,0 +1,1 @@
+"""Damaged images and requests, and a client that sends them."""

@@ -1,0 +1,1 @@
+"""What the measurements of the service share: load, processes, the bare loop."""

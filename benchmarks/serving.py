@@ -1,0 +1,168 @@
+"""Croft beside naive FastAPI, LitServe and BentoML: one model, one decoder, one machine.
+
+    python -m benchmarks.serving [--repeats 3] [--seconds 5] [--quick]
+
+Installs the peers into .cache/peers the first time. Every server answers the label of the shipped
+Toybox bundle for the same JPEG files, to 1, 8 and 32 clients that each wait for their answer. The
+bare loop, decoding and encoding without HTTP, runs before and after each server: ratios are to the
+mean of both. Prints the tables of docs/serving-benchmarks.md; exits 1 if a target is missed.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.load.machine import Meter, pss_mib
+from benchmarks.load.requests import draw_images
+from benchmarks.load.servers import ROOT, Running, Server, croft, run_json, running
+from benchmarks.peers.install import peers
+from benchmarks.serving_table import table, targets, verdicts
+from models.bundle import Bundle
+from models.decision import decide
+from models.encoder import OnnxEncoder
+from service.loading import shipped_bundle
+from training.progress import say
+
+CLIENTS: Final = (1, 8, 32)
+IMAGES: Final = 60
+_WARM_UP_SECONDS: Final = 1.5
+_LOOP_SECONDS: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long everything is measured."""
+
+    repeats: int
+    seconds: float
+    cache: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One server under one load, once."""
+
+    server: str
+    clients: int
+    repeat: int
+    per_second: float
+    loop_per_second: float
+    p50_ms: float
+    p99_ms: float
+    loop_single_ms: float
+    cpu_ms: float
+    """Of the server's processes, per answered request."""
+    loop_cpu_ms: float
+    """Of the bare loop, per image."""
+    errors: int
+    wrong: int
+    pss_mib: float
+    client_cpu_ms: float
+    """Of the load generator, per request."""
+    others_cores: float
+    """What other processes of the machine kept busy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Images, and the label that each must get."""
+
+    images: list[bytes]
+    labels: list[str]
+    folder: Path
+
+
+def main() -> int:
+    """Measure, print and write; 1 if a target is missed."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
+    parser.add_argument("--quick", action="store_true", help="one repeat of 2 seconds")
+    parser.add_argument("--cache", type=Path, default=ROOT / ".cache")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/serving.json")
+    args = parser.parse_args()
+    plan = Plan(args.repeats, args.seconds, args.cache)
+    if args.quick:
+        plan = Plan(1, 2.0, args.cache)
+    rows = [asdict(row) for row in measure(plan)]
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(rows, indent=1) + "\n")
+    say(table(rows), "", verdicts(rows))
+    return 0 if all(met for *_, met in targets(rows)) else 1
+
+
+def measure(plan: Plan) -> Iterator[Row]:
+    """Measure every server in turn, as often as planned."""
+    traffic = _traffic(plan.cache / "serving-images")
+    servers = [croft(), *peers(plan.cache)]
+    for repeat in range(1, plan.repeats + 1):
+        for server in servers:
+            yield from _measure_server(server, repeat, traffic, plan)
+
+
+def _measure_server(server: Server, repeat: int, traffic: Traffic, plan: Plan) -> Iterator[Row]:
+    before = _bare(traffic)
+    log = plan.cache / "logs" / f"{server.name}.log"
+    with running(server, log) as target:
+        _load(target, traffic, clients=8, seconds=_WARM_UP_SECONDS)
+        found = [(n, _measured(target, traffic, n, plan.seconds)) for n in CLIENTS]
+    after = _bare(traffic)
+    loop = {f"loop_{name}": (before[name] + after[name]) / 2 for name in before}
+    for clients, values in found:
+        row = Row(server=server.name, clients=clients, repeat=repeat, **values, **_named(loop))
+        say(
+            f"repeat {repeat}  {server.name:9} {clients:3} clients  {row.per_second:6.1f}/s  "
+            f"loop {row.loop_per_second:6.1f}/s  CPU {row.cpu_ms:5.2f} ms, loop "
+            f"{row.loop_cpu_ms:5.2f}  p50 {row.p50_ms:6.1f}  others {row.others_cores:4.2f}"
+        )
+        yield row
+
+
+def _measured(target: Running, traffic: Traffic, clients: int, seconds: float) -> dict[str, Any]:
+    meter = Meter(target.pid)
+    result = _load(target, traffic, clients=clients, seconds=seconds)
+    cpu, others = meter.read()
+    answered = result["statuses"].get("200", 0)
+    return {
+        **{name: result[name] for name in ("per_second", "p50_ms", "p99_ms", "wrong")},
+        "errors": result["sent"] - answered,
+        "cpu_ms": 1e3 * cpu / max(1, answered),
+        "client_cpu_ms": 1e3 * result["cpu_seconds"] / max(1, answered),
+        "others_cores": others,
+        "pss_mib": pss_mib(target.pid),
+    }
+
+
+def _load(target: Running, traffic: Traffic, *, clients: int, seconds: float) -> dict[str, Any]:
+    return target.load(traffic.images, traffic.labels, connections=clients, seconds=seconds)
+
+
+def _bare(traffic: Traffic) -> dict[str, float]:
+    seconds = ("--seconds", str(_LOOP_SECONDS))
+    result: dict[str, float] = run_json("benchmarks.load.bare", str(traffic.folder), *seconds)
+    return result
+
+
+def _named(loop: dict[str, float]) -> dict[str, float]:
+    return {name: loop[name] for name in ("loop_per_second", "loop_cpu_ms", "loop_single_ms")}
+
+
+def _traffic(folder: Path) -> Traffic:
+    images = draw_images(folder, count=IMAGES)
+    bundle = Bundle.load(shipped_bundle())
+    encoder, preprocess = OnnxEncoder(bundle.encoder_path), bundle.manifest.preprocess.build()
+    labels = [
+        decide(bundle, encoder.embed(preprocess.pixels(data)[None])[0]).candidates[0].label
+        for data in images
+    ]
+    return Traffic(images, labels, folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

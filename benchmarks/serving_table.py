@@ -1,0 +1,80 @@
+"""The measurements of ``benchmarks.serving`` as tables: medians, and whether targets are met."""
+
+from collections.abc import Callable
+from statistics import median
+from typing import Any, Final
+
+Rows = list[dict[str, Any]]
+Cell = Callable[[dict[str, Any]], float]
+
+COLUMNS: Final[dict[str, tuple[Cell, str]]] = {
+    "images/s": (lambda r: r["per_second"], ".0f"),
+    "of the bare loop": (lambda r: r["per_second"] / r["loop_per_second"], ".2f"),
+    "p50 ms": (lambda r: r["p50_ms"], ".1f"),
+    "p99 ms": (lambda r: r["p99_ms"], ".1f"),
+    "CPU ms": (lambda r: r["cpu_ms"], ".2f"),
+    "of the loop's": (lambda r: r["cpu_ms"] / r["loop_cpu_ms"], ".2f"),
+    "errors": (lambda r: r["errors"], ".0f"),
+    "wrong": (lambda r: r["wrong"], ".0f"),
+    "MiB": (lambda r: r["pss_mib"], ".0f"),
+    "client's CPU ms": (lambda r: r["client_cpu_ms"], ".2f"),
+    "others, cores": (lambda r: r["others_cores"], ".2f"),
+}
+"""Each a median over the repeats."""
+
+
+def table(rows: Rows) -> str:
+    """Return one Markdown row a server and load, and the bare loop below."""
+    lines = [f"| server | clients | {' | '.join(COLUMNS)} |", "|" + "---|" * (len(COLUMNS) + 2)]
+    for clients in sorted({r["clients"] for r in rows}):
+        for server in dict.fromkeys(r["server"] for r in rows):
+            cells = [format(_median(rows, server, clients, c), f) for c, f in COLUMNS.values()]
+            lines.append(f"| {server} | {clients} | {' | '.join(cells)} |")
+    loop = {name: median(r[f"loop_{name}"] for r in rows) for name in ("per_second", "cpu_ms")}
+    single = median(r["loop_single_ms"] for r in rows)
+    lines += [
+        "",
+        f"The bare loop: {loop['per_second']:.0f} images/s, {loop['cpu_ms']:.2f} ms CPU an image; "
+        f"{single:.2f} ms for one image in one thread. Medians of "
+        f"{max(r['repeat'] for r in rows)} repeats.",
+    ]
+    return "\n".join(lines)
+
+
+def targets(rows: Rows) -> list[tuple[str, str, bool]]:
+    """Return what is asked of Croft, what was found, and whether that is enough."""
+    most = max(r["clients"] for r in rows)
+    speeds = {s: _median(rows, s, most, COLUMNS["images/s"][0]) for s in _servers(rows)}
+    peers = {s: v for s, v in speeds.items() if s != "Croft"}
+    best = max(peers, key=peers.__getitem__)
+    cpu = _median(rows, "Croft", most, COLUMNS["of the loop's"][0])
+    share = _median(rows, "Croft", most, COLUMNS["of the bare loop"][0])
+    alone = _median(rows, "Croft", 1, lambda r: r["p50_ms"] / r["loop_single_ms"])
+    faults = sum(r["errors"] + r["wrong"] for r in rows if r["server"] == "Croft")
+    return [
+        (f"CPU a request at {most} clients <= 1.15 of the loop's", f"{cpu:.2f}", cpu <= 1.15),
+        (f"images/s at {most} clients >= 0.85 of the loop's", f"{share:.2f}", share >= 0.85),
+        (
+            f"more images/s than {', '.join(peers)}",
+            f"{speeds['Croft']:.0f}, the next is {best} with {peers[best]:.0f}",
+            speeds["Croft"] > peers[best],
+        ),
+        ("p50 of one client <= 1.5 of one image in one thread", f"{alone:.2f}", alone <= 1.5),
+        ("no error and no wrong label", f"{faults:.0f}", faults == 0),
+    ]
+
+
+def verdicts(rows: Rows) -> str:
+    """Return the targets as a Markdown table."""
+    lines = ["| target | found | |", "|---|---|---|"]
+    lines += [f"| {asked} | {got} | {'met' if ok else 'MISSED'} |" for asked, got, ok in
+              targets(rows)]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _servers(rows: Rows) -> list[str]:
+    return list(dict.fromkeys(r["server"] for r in rows))
+
+
+def _median(rows: Rows, server: str, clients: int, cell: Cell) -> float:
+    return median(cell(r) for r in rows if (r["server"], r["clients"]) == (server, clients))
