@@ -8,13 +8,11 @@ Axes: B batch, H height, W width, C channel, D embedding.
 """
 
 import asyncio
-import contextlib
 import logging
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +21,9 @@ from models.encoder import Encoder
 from models.errors import ImageError, Undecodable
 from models.preprocess import Preprocess
 from service.errors import DeadlineExceeded, Draining, EncodingFailed
+from service.trial import Trial
 from service.waiting import Entry, Place, WaitingLine
+from service.workers import Crew, CrewConfig, Reason, Worker
 
 Pixels = NDArray[np.uint8]
 Decoded = tuple[Entry, Pixels]
@@ -31,8 +31,9 @@ Decoded = tuple[Entry, Pixels]
 logger = logging.getLogger(__name__)
 
 _IDLE_BEAT_SECONDS: Final = 0.5
-_JOIN_SECONDS: Final = 5.0
-"""How long the end of the process waits for a worker; a stuck one dies with the process."""
+_TRY_SECONDS: Final = 60.0
+_FAILING_BATCHES: Final = 5
+"""After so many batches in a row of which nothing could be encoded, the encoder is at fault."""
 
 
 class Observer(Protocol):
@@ -44,13 +45,14 @@ class Observer(Protocol):
     def batch_encoded(self, images: int) -> None:
         """So many images were encoded in one call."""
 
+    def worker_restarted(self, reason: Reason) -> None:
+        """A worker was replaced."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class EngineConfig:
+class EngineConfig(CrewConfig):
     """How much an engine does at once, and how long anything may take."""
 
-    workers: int
-    """Threads; each decodes and encodes."""
     max_batch: int
     """Most images that a worker takes at once."""
     max_pixels: int
@@ -59,10 +61,10 @@ class EngineConfig:
     """How many images may wait."""
     queue_bytes: int
     """How many bytes may wait."""
-    stall_seconds: float
-    """Seconds without a heartbeat after which a worker counts as stuck."""
-    restart_seconds: float = 0.5
-    """Seconds between two looks for workers that died."""
+    batch_delay: float = 0.0
+    """Seconds that a worker waits for a batch to fill up."""
+    retry_seconds: float = 2.0
+    """Seconds between two trials of an encoder that fails."""
 
 
 class Engine:
@@ -81,13 +83,13 @@ class Engine:
             max_bytes=config.queue_bytes,
             on_change=observer.queue_changed,
         )
-        self._workers: list[_Worker] = []
-        self._supervisor: asyncio.Task[None] | None = None
+        self._crew = Crew(config, on_restart=observer.worker_restarted)
+        self._trial = Trial(most=_FAILING_BATCHES, every=config.retry_seconds)
 
     def start(self) -> None:
-        """Start the workers, and a task of the running event loop that replaces dead ones."""
-        self._workers = [self._new_worker(i) for i in range(self.config.workers)]
-        self._supervisor = asyncio.get_running_loop().create_task(self._supervise())
+        """Start the workers, and what looks after them, on the running event loop."""
+        self._crew.start(self._serve)
+        self._trial.start(self._try)
 
     def reserve(self, size: int) -> Place:
         """Take a place in the queue for an image of up to ``size`` bytes.
@@ -105,68 +107,59 @@ class Engine:
     @property
     def idle(self) -> bool:
         """Whether nothing waits, uploads or is worked on."""
-        return self._line.empty and not any(w.holding for w in self._workers)
+        return self._line.empty and self._crew.idle
 
     async def close(self) -> None:
         """End the workers; whoever still waits gets an error."""
-        if self._supervisor is not None:
-            self._supervisor.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._supervisor
+        await self._crew.stop_watching()
+        await self._trial.stop()
         for entry in self._line.close():
             entry.fail(Draining("The process ended before the image was reached.", retry_after=1))
-        for worker in self._workers:
-            await asyncio.to_thread(worker.join, _JOIN_SECONDS)
-        self._workers = []  # they and the engine hold each other, and an encoder is large
+        await self._crew.join()
 
     def problems(self) -> list[str]:
-        """Say which workers are dead or stuck; nothing if all is well."""
-        return [text for worker in self._workers if (text := self._problem(worker))]
+        """Say which workers are dead or stuck, or were a moment ago; nothing if all is well."""
+        return self._crew.problems()
 
-    def _problem(self, worker: "_Worker") -> str | None:
-        if not worker.is_alive():
-            return f"{worker.name} died."
-        silent = time.monotonic() - worker.heartbeat
-        if silent > self.config.stall_seconds:
-            return f"{worker.name} gave no sign of life for {silent:.0f} s."
-        return None
+    @property
+    def failing(self) -> bool:
+        """Whether the encoder has done nothing but fail for several batches."""
+        return self._trial.failing
 
-    async def _supervise(self) -> None:
-        while True:
-            await asyncio.sleep(self.config.restart_seconds)
-            for i, worker in enumerate(self._workers):
-                if not worker.is_alive():
-                    logger.error("%s died and is replaced", worker.name)
-                    self._workers[i] = self._new_worker(i)
+    def _try(self, data: bytes) -> "asyncio.Future[Any]":
+        with self.reserve(len(data)) as place:
+            return place.submit(data, lambda _: None, deadline=time.monotonic() + _TRY_SECONDS)
 
-    def _new_worker(self, index: int) -> "_Worker":
-        worker = _Worker(f"worker {index}", self._serve)
-        worker.start()
-        return worker
-
-    def _serve(self, worker: "_Worker") -> None:
-        """Work until the line is closed."""
-        config = self.config
-        while True:
-            taken = self._line.take(
-                most=config.max_batch, sharers=config.workers, timeout=_IDLE_BEAT_SECONDS
-            )
+    def _serve(self, worker: Worker) -> None:
+        """Work until the line is closed, or another worker has taken over."""
+        while not worker.replaced:
+            taken = self._take()
             worker.beat()
             if taken is None:
                 return
             worker.holding = taken
-            self._process(taken, beat=worker.beat)
+            self._process(taken, worker=worker)
             worker.holding = []
 
-    def _process(self, entries: Sequence[Entry], *, beat: Callable[[], None]) -> None:
-        decoded = []
+    def _take(self) -> list[Entry] | None:
+        """Take a share of what waits; a worker that may wait for a full batch takes it all."""
+        config = self.config
+        return self._line.take(
+            most=config.max_batch,
+            sharers=1 if config.batch_delay else config.workers,
+            timeout=_IDLE_BEAT_SECONDS,
+            delay=config.batch_delay,
+        )
+
+    def _process(self, entries: Sequence[Entry], *, worker: Worker) -> None:
+        batch = []
         for entry in entries:
             if self._still_wanted(entry) and (pixels := self._decode(entry)) is not None:
-                decoded.append((entry, pixels))
-            beat()
-        batch = [(entry, pixels) for entry, pixels in decoded if self._still_wanted(entry)]
-        if batch:
-            self._encode(batch)
+                batch.append((entry, pixels))
+            worker.beat()
+        if any(self._still_wanted(entry) for entry, _ in batch):
+            worked = self._encode(batch, worker=worker)
+            self._trial.note(batch[0][0].data, worked=worked)
 
     def _still_wanted(self, entry: Entry) -> bool:
         """Drop whoever left, and whoever could not be answered in time."""
@@ -190,19 +183,27 @@ class Engine:
         entry.stages.decode = time.monotonic() - started
         return pixels
 
-    def _encode(self, batch: Sequence[Decoded]) -> None:
-        """Encode a batch; one that fails is halved until the guilty image is alone."""
+    def _encode(self, decoded: Sequence[Decoded], *, worker: Worker) -> bool:
+        """Encode a batch; one that fails is halved until the guilty image is alone.
+
+        Returns:
+            Whether any image was encoded.
+        """
+        batch = [(entry, pixels) for entry, pixels in decoded if self._still_wanted(entry)]
+        if not batch:
+            return False
         started = time.monotonic()
+        worker.beat()
         try:
             embeddings_BD = self._embed(np.stack([pixels for _, pixels in batch]))
         except Exception as error:
-            self._halve(batch, error)
-            return
+            return self._halve(batch, error, worker=worker)
         seconds = time.monotonic() - started
         self._observer.batch_encoded(len(batch))
         for (entry, _), embedding_D in zip(batch, embeddings_BD, strict=True):
             entry.stages.encode = seconds
             _finish(entry, embedding_D)
+        return True
 
     def _embed(self, pixels_BHWC: Pixels) -> NDArray[np.float32]:
         embeddings_BD = self.encoder.embed(pixels_BHWC)
@@ -213,14 +214,15 @@ class Engine:
             raise RuntimeError("the encoder gave NaN or infinity")
         return embeddings_BD
 
-    def _halve(self, batch: Sequence[Decoded], error: Exception) -> None:
+    def _halve(self, batch: Sequence[Decoded], error: Exception, *, worker: Worker) -> bool:
         if len(batch) == 1:
             logger.error("the encoder failed on one image", exc_info=error)
             batch[0][0].fail(EncodingFailed("The encoder failed on this image; others are fine."))
-            return
+            return False
         middle = len(batch) // 2
-        self._encode(batch[:middle])
-        self._encode(batch[middle:])
+        first = self._encode(batch[:middle], worker=worker)
+        second = self._encode(batch[middle:], worker=worker)
+        return first or second
 
 
 def _finish(entry: Entry, embedding_D: NDArray[np.float32]) -> None:
@@ -232,27 +234,3 @@ def _finish(entry: Entry, embedding_D: NDArray[np.float32]) -> None:
         return
     entry.stages.decide = time.monotonic() - started
     entry.resolve(result)
-
-
-class _Worker(threading.Thread):
-    """A thread with a heartbeat, which on its death lets go of what it holds."""
-
-    def __init__(self, name: str, serve: Callable[["_Worker"], None]) -> None:
-        super().__init__(name=name, daemon=True)
-        self.heartbeat = time.monotonic()
-        self.holding: list[Entry] = []
-        self._serve = serve
-
-    def beat(self) -> None:
-        """Show that it is alive."""
-        self.heartbeat = time.monotonic()
-
-    def run(self) -> None:
-        """Serve; whatever ends it, nobody is left waiting."""
-        try:
-            self._serve(self)
-        except BaseException as error:
-            logger.critical("%s is dying", self.name, exc_info=error)
-            for entry in self.holding:
-                entry.fail(EncodingFailed("The worker died while it had this image. Try again."))
-            self.holding = []

@@ -93,6 +93,7 @@ class EngineMaker:
             queue_images=settings.queue_images,
             queue_bytes=settings.queue_bytes,
             stall_seconds=settings.stall_seconds,
+            batch_delay=settings.batch_delay_ms / 1e3,
         )
 
 

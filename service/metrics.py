@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
-from typing import Final
+from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
@@ -11,6 +11,7 @@ from models.bundle import Bundle
 from models.decision import Decision
 from service.errors import Outcome, wire
 from service.waiting import Stages
+from service.workers import Reason
 
 OUTCOMES: Final[tuple[Outcome, ...]] = (
     "accepted", "rejected", "invalid", "failed", "cancelled", "shed",
@@ -55,6 +56,12 @@ class Metrics:
             "croft_reloads_total",
             "Reloads of the bundles: `done` or `failed`; after a failed one the old ones answer.",
             ("outcome",),
+            registry=registry,
+        )
+        self.worker_restarts = Counter(
+            "croft_worker_restarts_total",
+            "Workers that were replaced, because they died or were stuck.",
+            ("reason",),
             registry=registry,
         )
         self._add_histograms()
@@ -128,6 +135,8 @@ class Metrics:
             self.reloads.labels(reload)
         self._stages = {stage: self.stage_seconds.labels(stage) for stage in STAGES}
         self.request_seconds.labels("/classify", "200")
+        for reason in get_args(Reason):
+            self.worker_restarts.labels(reason)
         self.ready.set(0)
 
     def add_bundle(self, bundle: Bundle) -> "BundleMetrics":
@@ -174,6 +183,10 @@ class Metrics:
     def batch_encoded(self, images: int) -> None:
         """Note the size of a batch."""
         self.batch_images.observe(images)
+
+    def worker_restarted(self, reason: Reason) -> None:
+        """Count a worker that was replaced."""
+        self.worker_restarts.labels(reason).inc()
 
 
 def _key(bundle: Bundle) -> tuple[str, str]:

@@ -129,10 +129,11 @@ class Registry:
         """Say whether requests are welcome, and if not why."""
         failures = [failure for c in self.classifiers for failure in c.failures]
         refused = any(c.refused for c in self.classifiers)
+        failing = [c.reference for c in self.classifiers if c.engine.failing]
         return Readiness(
-            ready=self._tested and not refused and not self.draining,
+            ready=self._tested and not refused and not failing and not self.draining,
             bundles=[c.reference for c in self.classifiers],
-            warnings=[in_words(failure) for failure in failures],
+            warnings=[*map(in_words, failures), *map(_failing_in_words, failing)],
             failures=failures,
         )
 
@@ -204,3 +205,7 @@ async def tested(draft: Draft) -> Draft:
     for failure in failures:
         logger.error("self-test failed", extra={"self_test": failure.model_dump()})
     return replace(draft, failures=failures)
+
+
+def _failing_in_words(reference: str) -> str:
+    return f"Bundle {reference}: its encoder fails on everything; it is tried again all the time."

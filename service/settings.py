@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     """Threads that decode and encode, for each encoder."""
     max_batch: int = Field(8, ge=1)
     """Most images that a worker takes at once."""
+    batch_delay_ms: float = Field(0.0, ge=0, le=1000)
+    """Milliseconds that a worker waits for a batch to fill up."""
     self_test: Literal["fail", "warn"] = "fail"
     """Whether a golden image that is not reproduced keeps the service from being ready."""
     provider: Literal["cpu", "cuda"] = "cpu"
@@ -49,7 +51,7 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(20.0, ge=0, allow_inf_nan=False)
     """Seconds that requests in flight get to finish after SIGTERM."""
     stall_seconds: float = Field(60.0, gt=0, allow_inf_nan=False)
-    """Seconds without a heartbeat after which a worker counts as stuck."""
+    """Seconds without a heartbeat after which a worker that holds images counts as stuck."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is logged."""
     log_format: Literal["json", "console"] = "json"

@@ -115,17 +115,30 @@ class WaitingLine:
             self._add(1, size)
         return Place(self, size)
 
-    def take(self, *, most: int, sharers: int, timeout: float) -> list[Entry] | None:
-        """Return a fair share of what waits; an empty list after the timeout, None at the end."""
+    def take(
+        self, *, most: int, sharers: int, timeout: float, delay: float = 0.0
+    ) -> list[Entry] | None:
+        """Return a fair share of what waits; an empty list after the timeout, None at the end.
+
+        Args:
+            most: largest share.
+            sharers: how many workers share what waits.
+            timeout: seconds to wait for somebody to come.
+            delay: seconds to wait, once somebody is there, until there are ``most``.
+        """
         with self._changed:
             if not self._entries and not self._closed:
                 self._changed.wait(timeout)
+            if delay and self._entries:
+                self._changed.wait_for(lambda: self._closed or len(self._entries) >= most, delay)
             if not self._entries:
                 return None if self._closed else []
             share = min(most, math.ceil(len(self._entries) / sharers))
             taken = [self._entries.popleft() for _ in range(share)]
             self._add(-share, -sum(size for _, size in taken))
             self._rate.note(share)
+            if self._entries:  # whoever waited for a delay has heard what was meant for others
+                self._changed.notify()
         return [entry for entry, _ in taken]
 
     def drain(self) -> None:

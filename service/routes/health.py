@@ -23,7 +23,7 @@ _RETRY_SECONDS = 5
     responses={503: {"model": Liveness, "description": "A worker died or is stuck"}},
 )
 async def healthz(request: Request) -> Response:
-    """Answer 503 when a worker died or gave no sign of life for too long: restart the process."""
+    """Answer 503 while a worker is dead or stuck, and for a moment after it was replaced."""
     registry: Registry = request.app.state.registry
     problems = registry.problems()
     body = Liveness(live=not problems, problems=problems)
@@ -38,7 +38,7 @@ async def healthz(request: Request) -> Response:
     responses=responses(503),
 )
 async def readyz(request: Request) -> Response:
-    """Answer 503 while shutting down, and when a golden image was not reproduced."""
+    """Answer 503 while shutting down, without the golden images, and while an encoder fails."""
     registry: Registry = request.app.state.registry
     state = registry.readiness()
     if state.ready:
@@ -68,5 +68,6 @@ def _why(registry: Registry, state: Readiness) -> Unavailable:
 async def metrics(request: Request) -> Response:
     """Return every metric in the text format of Prometheus."""
     registry: Registry = request.app.state.registry
+    registry.metrics.ready.set(registry.readiness().ready)  # an encoder may fail at any time
     content = generate_latest(registry.metrics.registry)
     return Response(content, headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -66,6 +66,7 @@ class Watcher:
         """Nothing seen."""
         self.queued = 0
         self.batches: list[int] = []
+        self.restarts: list[str] = []
 
     def queue_changed(self, images: int) -> None:
         """Add."""
@@ -74,6 +75,10 @@ class Watcher:
     def batch_encoded(self, images: int) -> None:
         """Remember."""
         self.batches.append(images)
+
+    def worker_restarted(self, reason: str) -> None:
+        """Remember."""
+        self.restarts.append(reason)
 
 
 def nothing(_pixels_BHWC: NDArray[np.uint8]) -> None:
@@ -97,7 +102,9 @@ async def running(
         "queue_images": 64,
         "queue_bytes": 2**24,
         "stall_seconds": 20.0,
-        "restart_seconds": 0.02,
+        "look_seconds": 0.02,
+        "told_seconds": 0.0,
+        "retry_seconds": 0.02,
     }
     engine = Engine(
         encoder,

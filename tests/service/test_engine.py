@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 import time
 
 import numpy as np
@@ -212,30 +213,174 @@ def test_a_dead_worker_is_noticed_and_replaced(caplog: pytest.LogCaptureFixture)
             raise deaths.pop()
 
     async def scenario() -> None:
-        async with running(hooked(hook), restart_seconds=0.3) as engine:
+        async with running(
+            hooked(hook), watcher=watcher, look_seconds=0.3, told_seconds=0.3
+        ) as engine:
             assert engine.problems() == []
             with pytest.raises(EncodingFailed, match="worker died"):
                 await submit(engine, GOOD[0])
             await until(lambda: engine.problems() == ["worker 0 died."])
             assert _same(await submit(engine, GOOD[1]), GOOD[1])
-            assert engine.problems() == []
-
-    run(scenario())
-
-
-def test_a_stuck_worker_is_noticed() -> None:
-    """A worker that gives no sign of life for the set time makes liveness fail."""
-    gate = Gate()
-
-    async def scenario() -> None:
-        async with running(hooked(gate), stall_seconds=0.2) as engine:
-            future = submit(engine, GOOD[0])
-            await until(lambda: any("no sign of life" in p for p in engine.problems()))
-            gate.open.set()
-            await future
+            assert engine.problems() == ["worker 0 died and was replaced."]
             await until(lambda: engine.problems() == [])
 
+    watcher = Watcher()
     run(scenario())
+    assert watcher.restarts == ["died"]
+
+
+class _Stuck:
+    """A hook that holds the first batches until it is told to let go, and no others."""
+
+    def __init__(self, batches: int) -> None:
+        self.left = batches
+        self.open = threading.Event()
+        self.back = threading.Semaphore(0)
+
+    def __call__(self, _pixels_BHWC: NDArray[np.uint8]) -> None:
+        """Wait, if it is one of the first."""
+        if self.left > 0:
+            self.left -= 1
+            assert self.open.wait(20)
+            self.back.release()
+
+
+def _threads() -> int:
+    return sum(thread.name.startswith("worker ") for thread in threading.enumerate())
+
+
+def test_a_stuck_worker_is_replaced(caplog: pytest.LogCaptureFixture) -> None:
+    """What it held gets an error, the next image an answer; when it is back it ends."""
+    caplog.set_level(logging.CRITICAL + 1)
+    stuck, watcher = _Stuck(1), Watcher()
+
+    async def scenario() -> None:
+        async with running(
+            hooked(stuck), watcher=watcher, stall_seconds=0.2, told_seconds=0.3
+        ) as engine:
+            threads = _threads()
+            with pytest.raises(EncodingFailed, match="worker got stuck"):
+                await submit(engine, GOOD[0])
+            assert _same(await submit(engine, GOOD[1]), GOOD[1])
+            assert engine.problems() == ["worker 0 was stuck and was replaced."]
+            await until(lambda: engine.problems() == [])
+            assert _threads() == threads + 1
+            stuck.open.set()
+            await until(lambda: _threads() == threads)
+            assert _same(await submit(engine, GOOD[2]), GOOD[2])
+
+    run(scenario())
+    assert watcher.restarts == ["stuck"]
+
+
+def test_only_so_many_stuck_workers_are_replaced(caplog: pytest.LogCaptureFixture) -> None:
+    """The second that one worker leaves behind is not: liveness fails until it is back."""
+    caplog.set_level(logging.CRITICAL + 1)
+    stuck, watcher = _Stuck(2), Watcher()
+
+    async def scenario() -> None:
+        async with running(hooked(stuck), watcher=watcher, stall_seconds=0.2) as engine:
+            threads = _threads()
+            for data in GOOD[:2]:
+                with pytest.raises(EncodingFailed, match="worker got stuck"):
+                    await submit(engine, data)
+            waiting = submit(engine, GOOD[2])
+            await asyncio.sleep(0.3)
+            assert [p for p in engine.problems() if "no sign of life" in p]
+            assert (_threads(), watcher.restarts) == (threads + 1, ["stuck"])
+            stuck.open.set()
+            assert _same(await waiting, GOOD[2])
+            await until(lambda: engine.problems() == [] and _threads() == threads)
+
+    run(scenario())
+
+
+def test_a_worker_that_waits_is_not_stuck() -> None:
+    """Without images there is nothing to be stuck in, however rare the heartbeats are."""
+
+    async def scenario() -> None:
+        watcher = Watcher()
+        async with running(hooked(), watcher=watcher, stall_seconds=0.01) as engine:
+            await asyncio.sleep(0.2)
+            assert engine.problems() == []
+        assert watcher.restarts == []
+
+    run(scenario())
+
+
+def test_an_encoder_that_fails_in_a_row_is_tried_until_it_works(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Five failed batches and it is failing; what once worked is tried, and ends it."""
+    caplog.set_level(logging.CRITICAL)
+    broken = threading.Event()
+
+    def hook(_pixels_BHWC: NDArray[np.uint8]) -> None:
+        if broken.is_set():
+            raise RuntimeError("the encoder broke")
+
+    async def scenario() -> None:
+        encoder = hooked(hook)
+        async with running(encoder) as engine:
+            await submit(engine, GOOD[0])
+            broken.set()
+            for batch in range(5):
+                assert not engine.failing, batch
+                await outcomes([submit(engine, GOOD[1])])
+            await until(lambda: engine.failing)
+            tried = len(encoder.batches)
+            await until(lambda: len(encoder.batches) > tried + 1)
+            assert engine.failing
+            broken.clear()
+            await until(lambda: not engine.failing)
+
+    run(scenario())
+
+
+def test_one_success_ends_a_row_of_failures(caplog: pytest.LogCaptureFixture) -> None:
+    """A batch with a single image that worked is no failure of the encoder."""
+    caplog.set_level(logging.CRITICAL)
+    guilty_HWC = PIXELS.pixels(GOOD[3])
+
+    def hook(pixels_BHWC: NDArray[np.uint8]) -> None:
+        if any(np.array_equal(pixels_HWC, guilty_HWC) for pixels_HWC in pixels_BHWC):
+            raise RuntimeError("the encoder broke")
+
+    async def scenario() -> None:
+        # The delay makes a batch of every two.
+        async with running(hooked(hook), max_batch=2, batch_delay=60.0) as engine:
+            for guilty_first in (True, False) * 4:
+                pair = (GOOD[3], GOOD[2]) if guilty_first else (GOOD[2], GOOD[3])
+                await outcomes([submit(engine, data) for data in pair])
+            assert not engine.failing
+
+    run(scenario())
+
+
+def test_a_worker_may_wait_for_more() -> None:
+    """With a delay, what comes within it goes together."""
+    watcher = Watcher()
+
+    async def scenario() -> None:
+        async with running(hooked(), watcher=watcher, workers=2, batch_delay=1.0) as engine:
+            first = submit(engine, GOOD[0])
+            await asyncio.sleep(0.05)
+            await outcomes([first, submit(engine, GOOD[1])])
+
+    run(scenario())
+    assert watcher.batches == [2]
+
+
+def test_a_full_batch_waits_for_nothing() -> None:
+    """A delay longer than this test may take is over as soon as the batch is full."""
+    watcher = Watcher()
+
+    async def scenario() -> None:
+        async with running(hooked(), watcher=watcher, max_batch=4, batch_delay=60.0) as engine:
+            await outcomes([submit(engine, data) for data in GOOD[:4]])
+
+    run(scenario())
+    assert watcher.batches == [4]
 
 
 def test_draining_finishes_what_it_has() -> None:

@@ -1,5 +1,7 @@
 """Liveness follows the workers; readiness follows the golden images."""
 
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -89,10 +91,33 @@ def test_liveness_fails_with_a_worker(serve: Serve) -> None:
     assert isinstance(client.app, FastAPI)
     registry: Registry = client.app.state.registry
     for engine in registry.engines:
+        assert engine._crew._watch is not None  # or it would replace the worker at once
+        engine._crew._watch.get_loop().call_soon_threadsafe(engine._crew._watch.cancel)
         engine._line.close()  # sends the workers home, as nothing but the end should
-        engine._workers[0].join(10)
-        if engine._supervisor is not None:
-            engine._supervisor.get_loop().call_soon_threadsafe(engine._supervisor.cancel)
+        engine._crew._workers[0].join(10)
     response = client.get("/healthz")
     assert response.status_code == 503
     assert response.json() == {"live": False, "problems": ["worker 0 died."]}
+
+
+def test_readiness_fails_with_the_encoder(serve: Serve) -> None:
+    """After five failures in a row it is 503 and says why; once the encoder works, it is back."""
+    broken = threading.Event()
+
+    def hook(_pixels: Any) -> None:
+        if broken.is_set():
+            raise RuntimeError("no memory")
+
+    client = serve(hook=hook, workers=1)
+    broken.set()
+    for _ in range(6):  # a batch counts just after it was answered
+        assert client.post("/classify", content=colour_image("red")).status_code == 500
+    response = client.get("/readyz")
+    assert response.status_code == 503
+    assert response.json()["type"] == "urn:croft:problem:not-ready"
+    assert "colours@1: its encoder fails on everything" in response.json()["detail"]
+    assert "croft_ready 0.0" in client.get("/metrics").text
+    broken.clear()
+    while client.get("/readyz").status_code == 503:
+        time.sleep(0.05)
+    assert "croft_ready 1.0" in client.get("/metrics").text

@@ -39,6 +39,8 @@ def test_everything_is_there_before_the_first_request(serve: Serve) -> None:
     for stage in ("read", "queue", "decode", "encode", "decide"):
         assert samples[_key("croft_stage_seconds_count", stage=stage)] == 0
     assert samples[_key("croft_images_received_total")] == 0
+    for reason in ("died", "stuck"):
+        assert samples[_key("croft_worker_restarts_total", reason=reason)] == 0
     assert samples[_key("croft_request_seconds_count", route="/classify", status="200")] == 0
     assert samples[_key("croft_ready")] == 1
     assert samples[_key("croft_queue_images")] == 0
