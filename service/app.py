@@ -20,7 +20,7 @@ from service.openapi import describe
 from service.problems import answer_problem
 from service.registry import Registry
 from service.reload import Reloader
-from service.routes import bundles, classify, health, pages
+from service.routes import bundles, classify, health, oip, pages
 from service.settings import Settings
 from service.tracing import RequestTracer
 
@@ -59,11 +59,13 @@ def create_app(
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     # The last one added is the outermost.
     app.add_middleware(FastLane)
-    app.add_middleware(BodyLimitMiddleware, limit=settings.max_body_bytes)
+    app.add_middleware(
+        BodyLimitMiddleware, limit=settings.max_body_bytes, batch_limit=settings.max_batch_bytes
+    )
     app.add_middleware(RecordMiddleware, metrics=loaded.metrics, tracer=tracer)
     app.add_exception_handler(CroftError, answer_problem)
     app.add_exception_handler(HTTPException, _answer_http_error)
-    for routes in (classify, bundles, health, pages):
+    for routes in (classify, bundles, oip, health, pages):
         app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
     return app

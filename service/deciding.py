@@ -1,15 +1,18 @@
-"""What the routes that decide about images share: the query, and the decision as it is sent."""
+"""What routes that decide about images share: the query, the wait, the decision as it is sent."""
 
-from typing import Any, Final
+import asyncio
+from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
 
 from models.decision import Decision
 from service.classifier import Classifier
-from service.errors import BadRequest
+from service.deadline import Deadline
+from service.errors import BadRequest, ClientGone
 from service.schemas import CandidateBody, ScoreBody
 
 MAX_TOP_K: Final = 1000
+T = TypeVar("T")
 
 
 def read_top_k(request: Request, *, default: int) -> int:
@@ -43,3 +46,31 @@ def decision_fields(classifier: Classifier, decision: Decision) -> dict[str, Any
             for c in decision.candidates
         ],
     }
+
+
+async def first_of(request: Request, future: "asyncio.Future[T]", *, deadline: Deadline) -> T:
+    """Wait for the answer, for the client to leave or for the deadline, whichever is first.
+
+    Each of the three settles the same future: tasks that wait for one another would cost more
+    than all else here.
+    """
+    gone = asyncio.ensure_future(_fail_when_client_leaves(request, future))
+    timer = future.get_loop().call_later(
+        deadline.left, lambda: _fail(future, deadline.exceeded("while it waited for its answer"))
+    )
+    try:
+        return await future
+    finally:
+        gone.cancel()
+        timer.cancel()
+
+
+async def _fail_when_client_leaves(request: Request, future: "asyncio.Future[T]") -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    _fail(future, ClientGone("The client left before the answer was there."))
+
+
+def _fail(future: "asyncio.Future[T]", error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -169,6 +169,24 @@ class Metrics:
         finally:
             self.images.labels(*tally.bundle, tally.outcome).inc()
 
+    @contextmanager
+    def counted_images(self) -> Iterator["Tallies"]:
+        """Count the images of one request on arrival and, whatever happens, each once by outcome.
+
+        The request counts as one image until ``Tallies.arrived`` says how many it has.
+        """
+        self.received.inc()
+        tallies = Tallies(self.received)
+        rest: Outcome = "failed"
+        try:
+            yield tallies
+        except BaseException as error:
+            rest = wire(error).outcome if isinstance(error, Exception) else "cancelled"
+            raise
+        finally:
+            for outcome in tallies.outcomes or [rest] * tallies.images:
+                self.images.labels(*tallies.bundle, outcome).inc()
+
     def staged(self, stages: Stages) -> None:
         """Note how long an answered image spent in each stage."""
         for stage, histogram in self._stages.items():
@@ -214,6 +232,25 @@ class Tally:
         """Begin with no bundle, and with the outcome of whoever forgets to set one."""
         self.bundle: tuple[str, str] = ("", "")
         self.outcome: Outcome = "failed"
+
+
+class Tallies:
+    """What the images of one request turn out to be."""
+
+    __slots__ = ("_received", "bundle", "images", "outcomes")
+
+    def __init__(self, received: Counter) -> None:
+        """Begin with one image, which has arrived, and with no bundle."""
+        self._received = received
+        self.bundle: tuple[str, str] = ("", "")
+        self.images = 1
+        self.outcomes: list[Outcome] = []
+        """One for each image, once all are known."""
+
+    def arrived(self, images: int) -> None:
+        """Say how many images the request has: at least one."""
+        self._received.inc(images - 1)
+        self.images = images
 
 
 class BundleMetrics:

@@ -20,8 +20,12 @@ from service.tracing import RequestTracer
 
 REQUEST_ID: Final = "X-Request-ID"
 _SANE_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-_PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+_PROBES: Final = frozenset(
+    {"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"}
+)
 _ids = random.Random()
+_MANY_IMAGES: Final = re.compile(r"/v2/models/[^/]+(/versions/[^/]+)?/infer")
+"""Paths whose bodies hold many images."""
 _OTHER: Final = "other"
 """Pages, static files and paths that do not exist, as a label of metrics."""
 
@@ -110,10 +114,11 @@ class RecordMiddleware:
 class BodyLimitMiddleware:
     """Refuses a body that is too large: by its declared length, or as soon as it has come in."""
 
-    def __init__(self, app: ASGIApp, *, limit: int) -> None:
-        """``limit``: bytes."""
+    def __init__(self, app: ASGIApp, *, limit: int, batch_limit: int) -> None:
+        """``limit``: bytes; ``batch_limit``: where many images come in one body."""
         self._app = app
         self._limit = limit
+        self._batch_limit = batch_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -122,23 +127,30 @@ class BodyLimitMiddleware:
             return
         record: RequestRecord = scope["state"]["record"]
         declared = declared_length(Headers(scope=scope))
+        many = _MANY_IMAGES.fullmatch(scope["path"]) is not None
+        limit = self._batch_limit if many else self._limit
 
         async def receive_limited() -> Message:
-            if declared is not None and declared > self._limit:
-                raise self._too_large(f"{declared:,}")
+            if declared is not None and declared > limit:
+                raise _too_large(f"{declared:,}", limit, many=many)
             message = await receive()
             record.bytes_in += len(message.get("body", b""))
-            if record.bytes_in > self._limit:
-                raise self._too_large(f"more than {self._limit:,}")
+            if record.bytes_in > limit:
+                raise _too_large(f"more than {limit:,}", limit, many=many)
             return message
 
         await self._app(scope, receive_limited, send)
 
-    def _too_large(self, given: str) -> BodyTooLarge:
-        return BodyTooLarge(
-            f"The body has {given} bytes; at most {self._limit:,} are read "
-            "(CROFT_MAX_BODY_BYTES). Send a smaller version of the image."
-        )
+
+def _too_large(given: str, limit: int, *, many: bool) -> BodyTooLarge:
+    variable, advice = (
+        ("CROFT_MAX_BATCH_BYTES", "fewer images at a time")
+        if many
+        else ("CROFT_MAX_BODY_BYTES", "a smaller version of the image")
+    )
+    return BodyTooLarge(
+        f"The body has {given} bytes; at most {limit:,} are read ({variable}). Send {advice}."
+    )
 
 
 def declared_length(headers: Headers) -> int | None:

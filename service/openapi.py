@@ -12,7 +12,7 @@ from service.deciding import MAX_TOP_K
 from service.schemas import Problem
 from service.uploads import FIELD
 
-_BINARY: Final = {"type": "string", "format": "binary"}
+BINARY: Final = {"type": "string", "format": "binary"}
 
 REQUEST_TIMEOUT: Final[dict[str, Any]] = {
     "name": deadline.HEADER,
@@ -48,12 +48,12 @@ CLASSIFY: Final[dict[str, Any]] = {
         "required": True,
         "description": f"One image file: {', '.join(FORMATS)}, HEIC and AVIF where installed.",
         "content": {
-            "image/*": {"schema": _BINARY},
-            "application/octet-stream": {"schema": _BINARY},
+            "image/*": {"schema": BINARY},
+            "application/octet-stream": {"schema": BINARY},
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
-                    "properties": {FIELD: _BINARY},
+                    "properties": {FIELD: BINARY},
                     "required": [FIELD],
                 }
             },
@@ -86,6 +86,15 @@ BUNDLE_NAME: Final[dict[str, Any]] = {
         }
     ]
 }
+
+_VERSION: Final[dict[str, Any]] = {
+    "name": "version",
+    "in": "path",
+    "required": True,
+    "description": "The version of a loaded bundle.",
+    "schema": {"type": "string"},
+}
+BUNDLE_VERSION: Final[dict[str, Any]] = {"parameters": [*BUNDLE_NAME["parameters"], _VERSION]}
 
 
 def describe(app: FastAPI) -> dict[str, Any]:

@@ -150,3 +150,76 @@ class Readiness(_Body):
     bundles: list[str]
     warnings: list[str]
     failures: list[GoldenResult]
+
+
+class OipServer(_Body):
+    """The server, in the words of the Open Inference Protocol."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class OipHealth(_Body):
+    """Whether the server lives; what clients look at is the status."""
+
+    live: bool
+
+
+class OipModelReady(_Body):
+    """Whether a model answers; what clients look at is the status."""
+
+    name: str
+    ready: bool
+
+
+class OipTensor(_Body):
+    """A tensor that goes in or comes out; -1 stands for any number of images."""
+
+    name: str
+    datatype: Literal["BOOL", "BYTES", "FP64", "INT64"]
+    shape: list[int]
+    parameters: dict[str, str] | None = None
+
+
+class OipModel(_Body):
+    """A loaded bundle as a model."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[OipTensor]
+    outputs: list[OipTensor]
+
+
+class OipIndexEntry(_Body):
+    """A model of the repository."""
+
+    name: str
+    version: str
+    state: Literal["READY", "UNAVAILABLE"]
+    reason: str
+
+
+class OipOutput(_Body):
+    """A tensor of an answer."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: dict[str, int] | None = Field(
+        None, description="`binary_data_size`, instead of `data`, if it follows the JSON."
+    )
+    data: list[str | float | bool] | None = Field(None, description="One element for each image.")
+
+
+class OipAnswer(_Body):
+    """The decisions, a tensor for each thing that was asked for."""
+
+    model_name: str
+    model_version: str
+    id: str | None = Field(None, description="That of the request, if it had one.")
+    parameters: dict[str, str | float] = Field(
+        description="The deciding `score`, its `threshold`, and `p_cut`."
+    )
+    outputs: list[OipOutput]

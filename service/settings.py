@@ -28,6 +28,10 @@ class Settings(BaseSettings):
     """Port to listen on; 0 takes a free one."""
     max_body_bytes: int = Field(10 * _MIB, ge=1)
     """Largest request body."""
+    max_batch_bytes: int = Field(64 * _MIB, ge=1)
+    """Largest body of a request that may hold many images."""
+    max_batch_images: int = Field(1000, ge=1)
+    """Most images in one request."""
     max_pixels: int = Field(MAX_PIXELS, ge=1)
     """Largest width x height of an image."""
     queue_images: int = Field(128, ge=1)
@@ -67,11 +71,12 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _one_body_fits_the_queue(self) -> Self:
-        if self.queue_bytes < self.max_body_bytes:
-            raise ValueError(
-                f"queue_bytes ({self.queue_bytes}) must be at least max_body_bytes "
-                f"({self.max_body_bytes}), or the largest body could never be queued"
-            )
+        for name in ("max_body_bytes", "max_batch_bytes"):
+            if self.queue_bytes < (most := getattr(self, name)):
+                raise ValueError(
+                    f"queue_bytes ({self.queue_bytes}) must be at least {name} ({most}), or the "
+                    "largest body could never be queued"
+                )
         return self
 
 

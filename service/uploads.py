@@ -1,11 +1,12 @@
 """The image file out of a request's body: raw, multipart, or JSON."""
 
-import base64
 import json
 from typing import Any, Final
 
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 
+from service.base64_text import decode_base64
 from service.errors import BadRequest, ClientGone, UnsupportedMedia
 from service.forms import parse_form
 
@@ -28,9 +29,7 @@ async def read_image(request: Request) -> bytes:
         UnsupportedMedia: a content type or coding that is none of the three forms.
         ClientGone: the sender left before the end of the body.
     """
-    coding = request.headers.get("content-encoding", "identity")
-    if coding.lower() != "identity":
-        raise UnsupportedMedia(f"Content-Encoding {coding[:50]!r} is not read. Send it unencoded.")
+    check_unencoded(request.headers)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         if kind.startswith("image/") or kind in RAW:
@@ -42,6 +41,13 @@ async def read_image(request: Request) -> bytes:
     except ClientDisconnect as error:
         raise ClientGone("The client left during the upload.") from error
     raise UnsupportedMedia(f"Content-Type {kind[:100]!r} holds no image. {_FORMS}")
+
+
+def check_unencoded(headers: Headers) -> None:
+    """Raise UnsupportedMedia if the body is compressed."""
+    coding = headers.get("content-encoding", "identity")
+    if coding.lower() != "identity":
+        raise UnsupportedMedia(f"Content-Encoding {coding[:50]!r} is not read. Send it unencoded.")
 
 
 def _from_form(body: bytes, content_type: str) -> bytes:
@@ -64,7 +70,7 @@ def _from_json(body: bytes) -> bytes:
         content = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"The body is not JSON: {error}. {_FORMS}") from error
-    return _from_base64(_b64_member(content))
+    return decode_base64(_b64_member(content), what="image.b64")
 
 
 def _b64_member(content: Any) -> str:
@@ -76,13 +82,3 @@ def _b64_member(content: Any) -> str:
             "Images are never fetched from a URL."
         )
     return text
-
-
-def _from_base64(text: str) -> bytes:
-    try:
-        return base64.b64decode(text.encode("ascii").translate(None, b" \t\r\n"), validate=True)
-    except ValueError as error:
-        raise BadRequest(
-            f"`image.b64` is not base64: {error}. Give the file's bytes in standard base64, "
-            "without a data: prefix."
-        ) from error

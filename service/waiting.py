@@ -9,7 +9,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -115,6 +115,18 @@ class WaitingLine:
             self._add(1, size)
         return Place(self, size)
 
+    def trade(self, held: int, sizes: Sequence[int]) -> None:
+        """Take places of these sizes for one of the size ``held``: all of them or none.
+
+        Raises:
+            Overloaded: there is no room for all.
+        """
+        with self._changed:
+            images, size = len(sizes) - 1, sum(sizes) - held
+            if self._images + images > self.max_images or self._bytes + size > self.max_bytes:
+                raise self._overloaded(wanted=len(sizes))
+            self._add(images, size)
+
     def take(
         self, *, most: int, sharers: int, timeout: float, delay: float = 0.0
     ) -> list[Entry] | None:
@@ -178,12 +190,13 @@ class WaitingLine:
         self._bytes += size
         self._on_change(images)
 
-    def _overloaded(self) -> Overloaded:
+    def _overloaded(self, *, wanted: int = 1) -> Overloaded:
         rate = self._rate.per_second()
         least, most = _RETRY_SECONDS
         wait = _RETRY_UNKNOWN if rate == 0 else math.ceil(self._images / rate)
+        state = "is full" if wanted == 1 else f"has no room for {wanted} images at once"
         return Overloaded(
-            f"The queue is full: {self._images} of {self.max_images} images, {self._bytes:,} of "
+            f"The queue {state}: {self._images} of {self.max_images} images, {self._bytes:,} of "
             f"{self.max_bytes:,} bytes. Try again after the time in Retry-After.",
             retry_after=min(most, max(least, wait)),
         )
@@ -214,6 +227,19 @@ class Place:
         self._used = True
         self._line.put(entry, reserved=self._size)
         return entry.future
+
+    def split(self, sizes: Sequence[int]) -> list["Place"]:
+        """Return places for several images in exchange for this one, also while draining.
+
+        Args:
+            sizes: the bytes of each image.
+
+        Raises:
+            Overloaded: there is no room for all; this place is still held.
+        """
+        self._line.trade(self._size, sizes)
+        self._used = True
+        return [Place(self._line, size) for size in sizes]
 
     def __enter__(self) -> Self:
         """Hold the place."""

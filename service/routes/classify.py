@@ -3,16 +3,15 @@
 import asyncio
 import time
 from dataclasses import asdict
-from typing import Final, TypeVar
+from typing import Final
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from models.decision import Decision
 from service.classifier import Classifier
-from service.deadline import Deadline, read_deadline
-from service.deciding import decision_fields, read_top_k
-from service.errors import ClientGone
+from service.deadline import read_deadline
+from service.deciding import decision_fields, first_of, read_top_k
 from service.middleware import RequestRecord, declared_length
 from service.openapi import CLASSIFY
 from service.problems import responses
@@ -25,7 +24,6 @@ from service.waiting import Stages
 router = APIRouter()
 
 PATH: Final = "/classify"
-T = TypeVar("T")
 
 
 @router.post(
@@ -75,34 +73,6 @@ async def _decide(
             raise deadline.exceeded("while its body was uploaded") from error
         seconds = time.monotonic() - started
         future = classifier.classify(data, place=place, top_k=top_k, deadline=deadline.at)
-    decision, stages = await _first_of(request, future, deadline=deadline)
+    decision, stages = await first_of(request, future, deadline=deadline)
     stages.read = seconds
     return decision, stages
-
-
-async def _first_of(request: Request, future: "asyncio.Future[T]", *, deadline: Deadline) -> T:
-    """Wait for the answer, for the client to leave or for the deadline, whichever is first.
-
-    Each of the three settles the same future: tasks that wait for one another would cost more
-    than all else here.
-    """
-    gone = asyncio.ensure_future(_fail_when_client_leaves(request, future))
-    timer = future.get_loop().call_later(
-        deadline.left, lambda: _fail(future, deadline.exceeded("while it waited for its answer"))
-    )
-    try:
-        return await future
-    finally:
-        gone.cancel()
-        timer.cancel()
-
-
-async def _fail_when_client_leaves(request: Request, future: "asyncio.Future[T]") -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    _fail(future, ClientGone("The client left before the answer was there."))
-
-
-def _fail(future: "asyncio.Future[T]", error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)

@@ -44,14 +44,15 @@ async def readyz(request: Request) -> Response:
     if state.ready:
         return JSONResponse(state.model_dump())
     return problem_response(
-        _why(registry, state),
+        why_not_ready(registry, state),
         path=request.url.path,
         request_id=request.state.record.request_id,
         extra=state.model_dump(),
     )
 
 
-def _why(registry: Registry, state: Readiness) -> Unavailable:
+def why_not_ready(registry: Registry, state: Readiness) -> Unavailable:
+    """Return the error that says why requests are not welcome."""
     if registry.draining:
         return Draining("This process is shutting down.", retry_after=_RETRY_SECONDS)
     text = " ".join(state.warnings) or "The bundles are still being tested."

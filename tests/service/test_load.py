@@ -7,16 +7,15 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from prometheus_client import CollectorRegistry
 from starlette.testclient import TestClient
 
 from models.bundle import Bundle
 from service.app import create_app
-from service.metrics import OUTCOMES
 from service.registry import Registry
 from tests.bundles import colour_image
 from tests.service.conftest import Serve
-from tests.service.fakes import Gate, registry_of, run, until
+from tests.service.counting import outcomes, received
+from tests.service.fakes import SelfTestThenGate, registry_of, run, until
 
 RED = colour_image("red")
 WHITE = colour_image("white")
@@ -29,38 +28,9 @@ def _registry(client: TestClient) -> Registry:
     return registry
 
 
-def _outcomes(registry: CollectorRegistry) -> dict[str, float]:
-    """Return images by outcome, over all bundles, without the outcomes that never happened."""
-    totals = dict.fromkeys(OUTCOMES, 0.0)
-    for metric in registry.collect():
-        for sample in metric.samples:
-            if sample.name == "croft_images_total":
-                totals[sample.labels["outcome"]] += sample.value  # type: ignore[index]
-    return {outcome: total for outcome, total in totals.items() if total}
-
-
-def _received(registry: CollectorRegistry) -> float | None:
-    return registry.get_sample_value("croft_images_received_total")
-
-
-class _SelfTestThenGate(Gate):
-    """Lets the golden images of the self-test through, then holds everything."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.free = 3
-
-    def __call__(self, pixels_BHWC: Any) -> None:
-        """Wait, unless it is a golden image."""
-        if self.free > 0:
-            self.free -= len(pixels_BHWC)
-            return
-        super().__call__(pixels_BHWC)
-
-
 def test_a_full_queue_sheds_with_retry_after(serve: Serve) -> None:
     """One image in work, one in the queue: the third gets 503, the others their answers."""
-    gate = _SelfTestThenGate()
+    gate = SelfTestThenGate()
     client = serve(hook=gate, workers=1, queue_images=1)
     statuses: list[int] = []
 
@@ -84,27 +54,27 @@ def test_a_full_queue_sheds_with_retry_after(serve: Serve) -> None:
     assert "1 of 1 images" in response.json()["detail"]
     assert 1 <= int(response.headers["Retry-After"]) <= 60
     assert statuses == [200, 200]
-    assert _outcomes(metrics) == {"accepted": 2, "shed": 1}
-    assert _received(metrics) == 3
+    assert outcomes(metrics) == {"accepted": 2, "shed": 1}
+    assert received(metrics) == 3
     assert metrics.get_sample_value("croft_queue_images") == 0
     assert metrics.get_sample_value("croft_queue_limit_images") == 1
 
 
 def test_a_request_past_its_deadline_gets_504(serve: Serve) -> None:
     """The client hears of it in time, although the worker is still busy."""
-    gate = _SelfTestThenGate()
+    gate = SelfTestThenGate()
     client = serve(hook=gate, workers=1, request_timeout=0.2)
     response = client.post("/classify", content=RED)
     gate.open.set()
     assert response.status_code == 504
     assert "longer than 0.2 s" in response.json()["detail"]
-    assert _outcomes(_registry(client).metrics.registry) == {"shed": 1}
+    assert outcomes(_registry(client).metrics.registry) == {"shed": 1}
     assert client.post("/classify", content=RED).status_code == 200
 
 
 def test_an_internal_error_tells_nothing_but_the_request_id(serve: Serve) -> None:
     """500 names no file, type or value of the inside; the next request is fine."""
-    gate = _SelfTestThenGate()
+    gate = SelfTestThenGate()
 
     def hook(pixels_BHWC: Any) -> None:
         if gate.free <= 0:
@@ -116,7 +86,7 @@ def test_an_internal_error_tells_nothing_but_the_request_id(serve: Serve) -> Non
     assert response.status_code == 500
     assert response.headers["Content-Type"] == "application/problem+json"
     assert "secret" not in response.text
-    assert _outcomes(_registry(client).metrics.registry) == {"failed": 1}
+    assert outcomes(_registry(client).metrics.registry) == {"failed": 1}
 
 
 def test_a_bug_in_a_route_is_a_problem_document_too(bundle: Bundle) -> None:
@@ -179,7 +149,7 @@ async def _ask_and_leave(
 @pytest.mark.parametrize("when", ["upload", "answer"])
 def test_a_client_that_leaves_is_counted_and_forgotten(bundle: Bundle, when: str) -> None:
     """During the upload or before the answer: cancelled, its place free, the next one served."""
-    gate = _SelfTestThenGate()
+    gate = SelfTestThenGate()
     registry, settings = registry_of(bundle, hook=gate, workers=1)
     app = create_app(settings, registry=registry)
     half = {"type": "http.request", "body": RED[:100], "more_body": True}
@@ -200,8 +170,8 @@ def test_a_client_that_leaves_is_counted_and_forgotten(bundle: Bundle, when: str
             await until(lambda: registry.classifiers[0].engine.idle)
 
     run(scenario())
-    assert _outcomes(registry.metrics.registry) == {"cancelled": 1}
-    assert _received(registry.metrics.registry) == 1
+    assert outcomes(registry.metrics.registry) == {"cancelled": 1}
+    assert received(registry.metrics.registry) == 1
 
 
 def test_an_upload_that_never_ends_gets_504(bundle: Bundle) -> None:
@@ -219,7 +189,7 @@ def test_an_upload_that_never_ends_gets_504(bundle: Bundle) -> None:
     start, body = run(scenario())
     assert start["status"] == 504
     assert b"while its body was uploaded" in body["body"]
-    assert _outcomes(registry.metrics.registry) == {"shed": 1}
+    assert outcomes(registry.metrics.registry) == {"shed": 1}
 
 
 # ------------------------------------------------------------------ accounting
@@ -236,8 +206,8 @@ def test_every_image_has_exactly_one_outcome(serve: Serve) -> None:
     client.post("/classify", files={"other": RED})
     client.get("/classify")
     metrics = _registry(client).metrics.registry
-    assert _outcomes(metrics) == {"accepted": 2, "rejected": 1, "invalid": 7}
-    assert _received(metrics) == 10
+    assert outcomes(metrics) == {"accepted": 2, "rejected": 1, "invalid": 7}
+    assert received(metrics) == 10
     count = metrics.get_sample_value(
         "croft_images_total", {"bundle": "", "version": "", "outcome": "invalid"}
     )

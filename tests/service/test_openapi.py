@@ -17,6 +17,18 @@ STATUSES = {
     ("/bundles", "get"): {200},
     ("/bundles/reload", "post"): {200, 409, 503},
     ("/bundles/{name}", "get"): {200, 404},
+    ("/v2", "get"): {200},
+    ("/v2/health/live", "get"): {200, 503},
+    ("/v2/health/ready", "get"): {200, 503},
+    ("/v2/models/{name}", "get"): {200, 404},
+    ("/v2/models/{name}/versions/{version}", "get"): {200, 404},
+    ("/v2/models/{name}/ready", "get"): {200, 404, 503},
+    ("/v2/models/{name}/versions/{version}/ready", "get"): {200, 404, 503},
+    ("/v2/models/{name}/infer", "post"): {200, 400, 404, 413, 415, 422, 500, 503, 504},
+    ("/v2/models/{name}/versions/{version}/infer", "post"): {
+        *(200, 400, 404, 413, 415, 422, 500, 503, 504),
+    },
+    ("/v2/repository/index", "post"): {200},
     ("/healthz", "get"): {200, 503},
     ("/readyz", "get"): {200, 503},
     ("/metrics", "get"): {200},
@@ -59,6 +71,13 @@ def test_answers_have_the_documented_form(client: TestClient) -> None:
     _schema(client, "Bundles").validate(client.get("/bundles").json())
     _schema(client, "Readiness").validate(client.get("/readyz").json())
     _schema(client, "Liveness").validate(client.get("/healthz").json())
+    raw = {"Inference-Header-Content-Length": "0"}
+    inferred = client.post(
+        "/v2/models/colours/infer", content=colour_image("white"), headers=raw
+    ).json()
+    _schema(client, "OipAnswer").validate(inferred)
+    _schema(client, "OipModel").validate(client.get("/v2/models/colours").json())
+    _schema(client, "OipServer").validate(client.get("/v2").json())
 
 
 def test_all_body_forms_are_documented(client: TestClient) -> None:
