@@ -196,6 +196,7 @@ async def infer(request: Request) -> Response:
         started = time.monotonic()
         asked, futures = await _admit(request, classifier, deadline=deadline, tallies=tallies)
         read = time.monotonic() - started
+        record.facts["images"] = tallies.images
         everything = asyncio.gather(*futures, return_exceptions=True)
         try:
             results = await first_of(request, everything, deadline=deadline)
@@ -205,7 +206,7 @@ async def infer(request: Request) -> Response:
         tallies.outcomes = [_outcome(classifier, result) for result in results]
         answers = _all_or_none(results)
     record.stages = _note_stages(registry, [stages for _, stages in answers], read=read)
-    record.facts |= {"images": len(answers), "rejected": tallies.outcomes.count("rejected")}
+    record.facts["rejected"] = tallies.outcomes.count("rejected")
     return _answer(classifier, asked, [decision for decision, _ in answers])
 
 

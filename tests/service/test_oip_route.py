@@ -65,6 +65,11 @@ def _counted(client: TestClient) -> dict[str, float]:
     return counted
 
 
+def _waiting(registry: Registry) -> float | None:
+    """Return how many images wait or are being uploaded."""
+    return registry.metrics.registry.get_sample_value("croft_queue_images")
+
+
 def _wait(condition: Callable[[], bool]) -> None:
     """Return once the condition holds."""
     end = time.monotonic() + 10
@@ -285,20 +290,20 @@ def test_images_that_find_no_room_together_are_shed_together(serve: Serve) -> No
     asking[0].start()
     assert gate.reached.wait(10)
     asking[1].start()
-    metrics = _registry(client).metrics.registry
-    _wait(lambda: metrics.get_sample_value("croft_queue_images") == 1)
+    registry = _registry(client)
+    _wait(lambda: _waiting(registry) == 1)
     refused = _ask(client, RED, RED, RED)
     assert "no room for 3 images at once: 2 of 3" in _problem(refused, 503, "overloaded")
     assert int(refused.headers["Retry-After"]) >= 1
-    assert metrics.get_sample_value("croft_queue_images") == 1
+    assert _waiting(registry) == 1
     asking[2].start()
-    _wait(lambda: metrics.get_sample_value("croft_queue_images") == 3)
+    _wait(lambda: _waiting(registry) == 3)
     gate.open.set()
     for thread in asking:
         thread.join()
     assert [answer.status_code for answer in answers] == [200] * 3
     assert _counted(client) == {"accepted": 4, "shed": 3}
-    assert metrics.get_sample_value("croft_queue_images") == 0
+    assert _waiting(registry) == 0
 
 
 def test_no_more_images_than_the_queue_holds_are_taken(serve: Serve) -> None:
@@ -339,7 +344,7 @@ def test_a_client_that_leaves_cancels_all_its_images(bundle: Bundle, when: str) 
             if when == "answer":
                 await until(gate.reached.is_set)
             else:
-                await until(lambda: not engine.idle)
+                await until(lambda: _waiting(registry) == 1)
             leave.set()
             await request
             gate.open.set()
@@ -354,9 +359,38 @@ def test_a_client_that_leaves_cancels_all_its_images(bundle: Bundle, when: str) 
     assert encoded == golden + (begun if when == "answer" else 0)
 
 
-async def _ask_and_leave(
-    app: FastAPI, messages: list[dict[str, Any]], leave: asyncio.Event
+def test_a_request_that_is_being_uploaded_when_the_process_drains_is_answered(
+    bundle: Bundle,
 ) -> None:
+    """It has its place, and all of its images get theirs."""
+    registry, chosen = registry_of(bundle)
+    app = create_app(chosen, registry=registry)
+    body = json.dumps(_inputs([RED, WHITE, BLUE])).encode()
+
+    async def scenario() -> list[Any]:
+        async with app.router.lifespan_context(app):
+            more = asyncio.Event()
+            messages = [{"type": "http.request", "body": body[:100], "more_body": True}]
+            end = {"type": "http.request", "body": body[100:], "more_body": False}
+            request = asyncio.create_task(_ask_and_leave(app, messages, more, end))
+            await until(lambda: _waiting(registry) == 1)
+            registry.drain()
+            more.set()
+            return await request
+
+    start, answer = run(scenario())
+    assert start["status"] == 200, answer
+    assert json.loads(answer["body"])["outputs"][0]["data"] == ["red", "", "blue"]
+
+
+async def _ask_and_leave(
+    app: FastAPI,
+    messages: list[dict[str, Any]],
+    leave: asyncio.Event,
+    end: dict[str, Any] | None = None,
+) -> list[Any]:
+    """Send the messages, and when told to the end of the request, else leave; return the answer."""
+    sent, last = [], [end or {"type": "http.disconnect"}]
     scope = {
         "type": "http",
         "asgi": {"version": "3.0"},
@@ -376,12 +410,15 @@ async def _ask_and_leave(
         if messages:
             return messages.pop(0)
         await leave.wait()
-        return {"type": "http.disconnect"}
+        if not last:
+            await asyncio.Event().wait()
+        return last.pop()
 
-    async def send(_message: Any) -> None:
-        pass
+    async def send(message: Any) -> None:
+        sent.append(message)
 
     await app(scope, receive, send)
+    return sent
 
 
 # ------------------------------------------------------------------ anything at all
