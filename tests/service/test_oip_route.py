@@ -181,6 +181,23 @@ def test_a_model_that_failed_its_self_test_is_not_ready(serve: Serve, bundle: Bu
     assert _counted(client) == {"shed": 1}
 
 
+def test_a_model_whose_encoder_only_fails_is_not_ready(serve: Serve) -> None:
+    """Model, server and index say so after a few batches in a row."""
+    gate = SelfTestThenGate()
+
+    def hook(pixels_BHWC: Any) -> None:
+        if gate.free <= 0:
+            raise RuntimeError("boom")
+        gate(pixels_BHWC)
+
+    client = serve(hook=hook)
+    for _ in range(6):
+        _problem(_ask(client, RED), 500, "encoding-failed")
+    for path in ("/v2/health/ready", "/v2/models/colours/ready"):
+        assert "fails on everything" in _problem(client.get(path), 503, "not-ready")
+    assert client.post("/v2/repository/index").json()[0]["state"] == "UNAVAILABLE"
+
+
 def test_health_follows_the_process(serve: Serve) -> None:
     """While it drains it lives but is not ready."""
     client = serve()

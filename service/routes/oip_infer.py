@@ -1,0 +1,179 @@
+"""``POST /v2/models/.../infer``: images in, decisions out, by the Open Inference Protocol."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Final, TypeAlias
+
+from fastapi import APIRouter, Request
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from models.decision import Decision
+from service.classifier import Classifier
+from service.deadline import Deadline, read_deadline
+from service.deciding import first_of
+from service.errors import BadRequest, ClientGone, Outcome, wire
+from service.metrics import Tallies
+from service.middleware import RequestRecord, declared_length
+from service.oip import HEADER_LENGTH, Inference, read_inference, write_inference
+from service.oip_openapi import infer_extra
+from service.openapi import BUNDLE_NAME, BUNDLE_VERSION
+from service.problems import responses
+from service.registry import Registry
+from service.routes.oip import MODEL, TAGS, VERSION, find_model
+from service.schemas import OipAnswer
+from service.uploads import check_unencoded
+from service.waiting import Stages
+
+router = APIRouter(tags=TAGS)
+
+_MAX_NAMED: Final = 10
+"""How many images an error names."""
+_INFER: Final[dict[str, Any]] = {
+    "summary": "Classify or refuse images",
+    "response_model": OipAnswer,
+    "response_description": (
+        "One element for each image in every output; as application/octet-stream if an output "
+        "is wanted in binary"
+    ),
+    "responses": {
+        200: {"content": {"application/octet-stream": {"schema": {"format": "binary"}}}},
+        **responses(400, 404, 413, 415, 422, 500, 503, 504),
+    },
+}
+
+Result = tuple[Decision, Stages] | BaseException
+Future: TypeAlias = "asyncio.Future[tuple[Decision, Stages]]"
+
+
+@router.post(f"{MODEL}/infer", openapi_extra=infer_extra(BUNDLE_NAME), **_INFER)
+@router.post(f"{VERSION}/infer", openapi_extra=infer_extra(BUNDLE_VERSION), **_INFER)
+async def infer(request: Request) -> Response:
+    """Answer for all images of the request, or for none of them."""
+    registry: Registry = request.app.state.registry
+    record: RequestRecord = request.state.record
+    with registry.metrics.counted_images() as tallies:
+        classifier = find_model(request)
+        tallies.bundle = classifier.metrics.key
+        record.facts["bundle"] = classifier.reference
+        classifier.check_ready()
+        deadline = read_deadline(request.headers, most=registry.settings.request_timeout)
+        started = time.monotonic()
+        asked, futures = await _admit(request, classifier, deadline=deadline, tallies=tallies)
+        read = time.monotonic() - started
+        record.facts["images"] = tallies.images
+        everything = asyncio.gather(*futures, return_exceptions=True)
+        try:
+            results = await first_of(request, everything, deadline=deadline)
+        finally:
+            for future in futures:
+                future.cancel()
+        tallies.outcomes = [_outcome(classifier, result) for result in results]
+        answers = _all_or_none(results)
+    record.stages = _note_stages(registry, [stages for _, stages in answers], read=read)
+    record.facts["rejected"] = tallies.outcomes.count("rejected")
+    return _answer(classifier, asked, [decision for decision, _ in answers])
+
+
+async def _admit(
+    request: Request, classifier: Classifier, *, deadline: Deadline, tallies: Tallies
+) -> tuple[Inference, list[Future]]:
+    """Take one place in the queue, read the request, and queue all of its images or none."""
+    settings = request.app.state.registry.settings
+    limit = settings.max_batch_bytes
+    size = min(limit, declared_length(request.headers) or limit)
+    with classifier.engine.reserve(size) as place:
+        body = await _read_body(request, deadline)
+        asked = await asyncio.to_thread(  # base64 of many images would hold up everybody else
+            read_inference,
+            body,
+            header_length=_header_length(request),
+            most=min(settings.max_batch_images, settings.queue_images),
+        )
+        tallies.arrived(len(asked.images))
+        places = place.split([len(image) for image in asked.images])
+    futures = [
+        classifier.classify(image, place=place, top_k=1, deadline=deadline.at)
+        for image, place in zip(asked.images, places, strict=True)
+    ]
+    return asked, futures
+
+
+async def _read_body(request: Request, deadline: Deadline) -> bytes:
+    check_unencoded(request.headers)
+    try:
+        async with asyncio.timeout(deadline.left):
+            return b"".join([chunk async for chunk in request.stream()])
+    except TimeoutError as error:
+        raise deadline.exceeded("while its body was uploaded") from error
+    except ClientDisconnect as error:
+        raise ClientGone("The client left during the upload.") from error
+
+
+def _header_length(request: Request) -> int | None:
+    text = request.headers.get(HEADER_LENGTH)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 12):
+        raise BadRequest(f"{HEADER_LENGTH} must be a number of bytes, got {text[:50]!r}.")
+    return int(text)
+
+
+def _outcome(classifier: Classifier, result: Result) -> Outcome:
+    if isinstance(result, BaseException):
+        return wire(result).outcome
+    return classifier.metrics.answered(result[0])
+
+
+def _all_or_none(results: Sequence[Result]) -> list[tuple[Decision, Stages]]:
+    """Return the answers; if some images have none, raise the error of one and name them all.
+
+    The error is the first one that is the sender's to mend, so that nobody tries in vain again.
+    """
+    errors = {i: result for i, result in enumerate(results) if isinstance(result, Exception)}
+    if not errors:
+        return [result for result in results if not isinstance(result, BaseException)]
+    index = min(errors, key=lambda i: (wire(errors[i]).outcome != "invalid", i))
+    error = errors[index]
+    if len(results) > 1:
+        error.args = (_in_words(index, list(errors), len(results), error),)
+    raise error
+
+
+def _in_words(index: int, bad: list[int], images: int, error: Exception) -> str:
+    more = f" and {len(bad) - _MAX_NAMED} more" if len(bad) > _MAX_NAMED else ""
+    named = ", ".join(str(i) for i in bad[:_MAX_NAMED]) + more
+    return (
+        f"Of the {images} images, counted from 0, these have no answer, and so the request has "
+        f"none: {named}. Image {index}: {error}"
+    )
+
+
+def _note_stages(registry: Registry, stages: Sequence[Stages], *, read: float) -> dict[str, float]:
+    """Note the times of each image, and return the longest of each stage."""
+    for each in stages:
+        each.read = read
+        registry.metrics.staged(each)
+    times = [asdict(each) for each in stages]
+    return {stage: max(each[stage] for each in times) for stage in times[0]}
+
+
+def _answer(classifier: Classifier, asked: Inference, decisions: Sequence[Decision]) -> Response:
+    manifest, threshold = classifier.bundle.manifest, classifier.bundle.threshold
+    head: dict[str, Any] = {
+        "model_name": manifest.name,
+        "model_version": manifest.version,
+        **({} if asked.id is None else {"id": asked.id}),
+        "parameters": {
+            "score": manifest.score.name,
+            "threshold": threshold.value,
+            "p_cut": threshold.p_cut,
+        },
+    }
+    body, header_length = write_inference(head, decisions, asked.outputs)
+    if header_length is None:
+        return Response(body, media_type="application/json")
+    headers = {HEADER_LENGTH: str(header_length)}
+    return Response(body, media_type="application/octet-stream", headers=headers)
