@@ -1,9 +1,10 @@
 """A real service process."""
 
+import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +24,27 @@ class Served:
 
 
 @contextmanager
-def served(bundle: Path, log: Path) -> Iterator[Served]:
-    """Run ``croft serve`` on a free port for the length of the block."""
-    command = [sys.executable, "-m", "croft", "serve", str(bundle), "--port", "0"]
+def served(
+    bundle: Path, log: Path, *, program: Sequence[str] = ("croft",), **settings: object
+) -> Iterator[Served]:
+    """Run ``croft serve`` on a free port for the length of the block.
+
+    Args:
+        bundle: what it serves.
+        log: where its standard error goes.
+        program: the module to run in its place, and arguments before ``serve``.
+        settings: CROFT_* variables, by their names in ``Settings``.
+    """
+    command = [sys.executable, "-m", *program, "serve", str(bundle), "--port", "0"]
+    variables = {f"CROFT_{name.upper()}": str(value) for name, value in settings.items()}
     with log.open("w") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=os.environ | variables,
+        )
     try:
         assert process.stdout is not None
         greeting = process.stdout.readline()
