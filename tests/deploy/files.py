@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -10,8 +11,12 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from service.metrics import Metrics
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 DASHBOARDS: Final = sorted((ROOT / "deploy/grafana/dashboards").glob("*.json"))
+PROMETHEUS: Final = ROOT / "deploy/prometheus"
+RULE_FILES: Final = ("recording.yml", "alerts.yml")
 
 _SAMPLE_VALUES: Final = {"$__rate_interval": "1m", "$__range": "1h", "$bundle": ".*"}
 
@@ -67,9 +72,63 @@ def substitute(expression: str) -> str:
     return expression
 
 
-def metrics_in(expression: str) -> set[str]:
-    """Return the names of Croft's metrics in a PromQL expression."""
-    return set(re.findall(r"\bcroft_[a-z_]+", expression))
+def rules() -> list[dict[str, Any]]:
+    """Return every rule for Prometheus: recording rules, then alerts."""
+    files = [read_yaml(f"deploy/prometheus/{name}") for name in RULE_FILES]
+    return [rule for file in files for group in file["groups"] for rule in group["rules"]]
+
+
+def records() -> dict[str, str]:
+    """Return the recording rules: name -> PromQL."""
+    return {rule["record"]: rule["expr"] for rule in rules() if "record" in rule}
+
+
+def alerts() -> dict[str, dict[str, Any]]:
+    """Return the alerts by name."""
+    return {rule["alert"]: rule for rule in rules() if "alert" in rule}
+
+
+def published() -> set[str]:
+    """Return the names that a scrape of the service shows, histograms' series included."""
+    suffixes = {
+        "counter": ("_total",),
+        "gauge": ("",),
+        "histogram": ("_bucket", "_sum", "_count"),
+    }
+    families = Metrics().registry.collect()
+    return {family.name + suffix for family in families for suffix in suffixes[family.type]}
+
+
+def names_in(expression: str) -> set[str]:
+    """Return the names of Croft's metrics and recording rules in a PromQL expression."""
+    return set(re.findall(r"\b(?:[a-z_]+:)?croft[\w:]*", without_strings(expression)))
+
+
+def without_strings(expression: str) -> str:
+    """Return the expression with every quoted string emptied."""
+    return re.sub(r'"[^"]*"', '""', expression)
+
+
+def divisors(expression: str) -> list[str]:
+    """Return what a PromQL expression divides by.
+
+    Raises:
+        AssertionError: if a divisor is not in parentheses.
+    """
+    one_line = " ".join(without_strings(expression).split())
+    pieces = re.split(r" / (?:on \([a-z_, ]*\) group_left \(\) )?", one_line)[1:]
+    return [_inside(piece) for piece in pieces]
+
+
+def _inside(text: str) -> str:
+    """Return what the parenthesis at the start of the text encloses."""
+    assert text.startswith("("), f"divides by something without parentheses: {text}"
+    depth = 0
+    for end, character in enumerate(text):
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if depth == 0:
+            return text[1:end]
+    raise AssertionError(f"unbalanced: {text}")
 
 
 def tool(name: str) -> str:
@@ -78,3 +137,28 @@ def tool(name: str) -> str:
     if path is None:
         pytest.skip(f"{name} is not installed; on Debian: apt-get install prometheus")
     return path
+
+
+def promtool(*arguments: str | Path) -> str:
+    """Run promtool and return what it printed.
+
+    Raises:
+        AssertionError: with what it printed, if it failed.
+    """
+    command = [tool("promtool"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def check_queries(queries: list[str], folder: Path) -> None:
+    """Let promtool parse PromQL, each query as the recording rule that it could be.
+
+    Raises:
+        AssertionError: with promtool's complaint, or if there is nothing to parse.
+    """
+    assert queries
+    named = [{"record": f"query:{i}", "expr": query} for i, query in enumerate(queries)]
+    path = folder / "queries.yml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": named}]}))
+    promtool("check", "rules", path)

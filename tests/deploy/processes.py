@@ -56,14 +56,26 @@ def post(url: str, body: bytes, *, media_type: str) -> int:
             return error.code
 
 
-def query(prometheus: str, expression: str) -> list[dict[str, Any]]:
-    """Return the series that Prometheus answers with, now."""
-    parameters = urllib.parse.urlencode({"query": expression})
-    with urllib.request.urlopen(f"{prometheus}/api/v1/query?{parameters}", timeout=30) as response:
+def query(prometheus: str, expression: str, *, at: float | None = None) -> list[dict[str, Any]]:
+    """Return the series that Prometheus answers with, now or ``at`` seconds since 1970."""
+    moment = {} if at is None else {"time": f"{at:.3f}"}
+    parameters = urllib.parse.urlencode({"query": expression, **moment})
+    found: list[dict[str, Any]] = _ask(f"{prometheus}/api/v1/query?{parameters}")["result"]
+    return found
+
+
+def rules_of(prometheus: str) -> list[dict[str, Any]]:
+    """Return every rule that Prometheus has loaded, with how its last evaluation went."""
+    groups = _ask(f"{prometheus}/api/v1/rules")["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def _ask(url: str) -> dict[str, Any]:
+    with urllib.request.urlopen(url, timeout=30) as response:
         answer = json.load(response)
     assert answer["status"] == "success"
-    found: list[dict[str, Any]] = answer["data"]["result"]
-    return found
+    data: dict[str, Any] = answer["data"]
+    return data
 
 
 def _answers(url: str) -> bool:

@@ -1,34 +1,108 @@
-"""A real Prometheus scrapes a real service, and every dashboard query has an answer."""
+"""A real Prometheus watches a real service: every query and rule has an answer, the right one.
 
+The shipped rules look back an hour and a day. Here an hour is ``HOUR`` and a day is ``DAY``.
+"""
+
+import http.client
+import io
+import json
 import math
 import sys
+import time
+import urllib.parse
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from PIL import Image, ImageEnhance
 
 from tests.bundles import KNOWN, UNKNOWN, colour_image, tiny_bundle
-from tests.deploy.files import expressions, read_yaml, tool
-from tests.deploy.processes import free_port, post, query, running, wait_until
+from tests.deploy.files import RULE_FILES, expressions, read_yaml, records, rules, tool
+from tests.deploy.processes import free_port, post, query, rules_of, running, wait_until
 
 pytestmark = pytest.mark.slow
 
-ROUNDS = 5
+HOUR, DAY = "15s", "120s"
+EXPECTED = 9 / 301
+"""The share of known images that the tiny bundle rejects on average."""
 
 
-@dataclass(frozen=True, slots=True)
+def _alerts(names: str) -> str:
+    return f'ALERTS{{alertname=~"{names}",alertstate="firing"}}'
+
+
+OPEN_SET_TRAFFIC = {
+    # The comparison with the day before wants 500 images.
+    "known": "croft_images_received_total > 600",
+    "shifted": f"count({_alerts('CroftDrift|CroftRejectionRateJump')}) == 2",
+    "unknown": (
+        "bundle:croft_rejection:ratio1h > 0.999 and on () "
+        f"({_alerts('CroftRejectionSpikeInClass')})"
+    ),
+}
+"""What is sent, one after the other, and how long: until Prometheus finds this."""
+
+
+@dataclass(slots=True)
 class Monitored:
-    """A service and the Prometheus that watches it."""
+    """A service and the Prometheus that watches it, and what was sent."""
 
     service: str
     prometheus: str
+    sent: int = 0
+    rejected: dict[str, float] = field(default_factory=dict)
+    """The share that was rejected, by kind of traffic."""
+    ended: dict[str, float] = field(default_factory=dict)
+    """When each kind of traffic ended, in seconds since 1970."""
+
+    def series(self, expression: str, *, after: str = "unknown") -> list[dict[str, Any]]:
+        """Return what the expression finds at the end of a kind of traffic."""
+        return query(self.prometheus, expression, at=self.ended[after])
+
+    def value(self, expression: str, *, after: str = "unknown") -> float:
+        """Return the sum of the values of these series."""
+        return _total(self.series(expression, after=after))
+
+    def firing(self, *, after: str) -> set[str]:
+        """Return the open-set alerts that fire at the end of a kind of traffic."""
+        return {
+            series["metric"]["alertname"]
+            for series in self.series(_alerts("CroftRejection.*|CroftDrift"), after=after)
+        }
+
+    def stream(self, kind: str, images: Iterator[bytes], *, enough: str) -> None:
+        """Classify images, one after the other, until Prometheus finds ``enough``."""
+        rejected: list[bool] = []
+        deadline = time.monotonic() + 90
+        address = urllib.parse.urlsplit(self.service).netloc
+        with closing(http.client.HTTPConnection(address)) as connection:
+            while not query(self.prometheus, enough):
+                assert time.monotonic() < deadline, f"{len(rejected)} of {kind} were not enough"
+                for _ in range(20):
+                    connection.request("POST", "/classify", next(images))
+                    rejected.append(json.load(connection.getresponse())["rejected"])
+        self.sent += len(rejected)
+        self.rejected[kind] = sum(rejected) / len(rejected)
+        wait_until(lambda: self._scraped() == self.sent)
+        time.sleep(2)  # two evaluations of the rules
+        self.ended[kind] = time.time()
+
+    def _scraped(self) -> float:
+        return _total(query(self.prometheus, "croft_images_received_total"))
+
+
+def _total(series: list[dict[str, Any]]) -> float:
+    return sum(float(one["value"][1]) for one in series)
 
 
 @pytest.fixture(scope="module")
 def monitored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitored]:
-    """Both processes, after some known, unknown and broken images were sent and scraped."""
+    """Both processes, after known, shifted, unknown and broken images were sent and scraped."""
     folder = tmp_path_factory.mktemp("monitoring")
     bundle = tiny_bundle(folder / "colours")
     program, ports = tool("prometheus"), (free_port(), free_port())
@@ -45,15 +119,30 @@ def monitored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitored]:
         running(watch, ready=f"{prometheus}/-/ready", log=folder / "prometheus.log"),
     ):
         # A counter's growth is seen only from the second scrape on.
-        wait_until(lambda: _total(prometheus, "count_over_time(croft_ready[1m])") >= 2)
-        _send(service)
-        wait_until(lambda: _total(prometheus, "croft_images_received_total") >= _sent())
-        wait_until(lambda: _total(prometheus, "rate(croft_images_received_total[10s])") > 0)
-        yield Monitored(service, prometheus)
+        wait_until(lambda: _total(query(prometheus, "count_over_time(croft_ready[1m])")) >= 2)
+        assert post(f"{service}/classify", b"not an image", media_type="image/jpeg") == 415
+        watched = Monitored(service, prometheus, sent=1)
+        for kind, enough in OPEN_SET_TRAFFIC.items():
+            watched.stream(kind, _images(kind), enough=enough)
+        yield watched
+
+
+def _images(kind: str) -> Iterator[bytes]:
+    """Yield different images for ever."""
+    for seed in count(1000):
+        for colour in UNKNOWN if kind == "unknown" else KNOWN:
+            image = colour_image(colour, seed=seed)
+            yield _darker(image) if kind == "shifted" else image
+
+
+def _darker(image: bytes) -> bytes:
+    buffer = io.BytesIO()
+    ImageEnhance.Brightness(Image.open(io.BytesIO(image))).enhance(0.7).save(buffer, "JPEG")
+    return buffer.getvalue()
 
 
 def _configuration(folder: Path, *, target: str) -> Path:
-    """Write the shipped configuration with a faster scrape, of one service on this machine."""
+    """Write the shipped configuration and rules, faster, for one service on this machine."""
     content = read_yaml("deploy/prometheus/prometheus.yml")
     content["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     (job,) = [job for job in content["scrape_configs"] if job["job_name"] == "croft"]
@@ -61,56 +150,117 @@ def _configuration(folder: Path, *, target: str) -> Path:
     job["static_configs"] = [{"targets": [target]}]
     path = folder / "prometheus.yml"
     path.write_text(yaml.safe_dump(content | {"scrape_configs": [job]}))
+    for name in RULE_FILES:
+        (folder / name).write_text(yaml.safe_dump(_faster(read_yaml(f"deploy/prometheus/{name}"))))
     return path
 
 
-def _send(service: str) -> None:
-    for seed in range(ROUNDS):
-        for name in (*KNOWN, *UNKNOWN):
-            body = colour_image(name, seed=seed)
-            assert post(f"{service}/classify", body, media_type="image/jpeg") == 200
-    assert post(f"{service}/classify", b"not an image", media_type="image/jpeg") >= 400
+def _faster(content: dict[str, Any]) -> dict[str, Any]:
+    """Return a file of rules with everything that takes an hour, a day or a minute shortened."""
+    for group in content["groups"]:
+        group.pop("interval", None)
+        for rule in group["rules"]:
+            rule["expr"] = _shortened(rule["expr"])
+            if "alert" in rule:
+                rule["for"] = "1s"
+    return content
 
 
-def _sent() -> int:
-    return ROUNDS * (len(KNOWN) + len(UNKNOWN)) + 1
-
-
-def _total(prometheus: str, expression: str) -> float:
-    return sum(float(series["value"][1]) for series in query(prometheus, expression))
+def _shortened(expression: str) -> str:
+    shorter = {"[1h]": f"[{HOUR}]", "[1d]": f"[{DAY}]", "offset 1h": f"offset {HOUR}"}
+    for long, short in shorter.items():
+        expression = expression.replace(long, short)
+    return expression
 
 
 @pytest.mark.parametrize(("title", "expression"), list(expressions()))
 def test_a_query_has_an_answer(monitored: Monitored, title: str, expression: str) -> None:
     """Each query of each panel finds series, and every value is a number."""
-    values = [float(series["value"][1]) for series in query(monitored.prometheus, expression)]
-    assert values, title
-    assert all(math.isfinite(value) for value in values), title
+    _assert_finite(monitored.series(expression), title)
+
+
+@pytest.mark.parametrize(("name", "expression"), list(records().items()))
+def test_a_recording_rule_has_an_answer(monitored: Monitored, name: str, expression: str) -> None:
+    """Each rule finds series, with its own windows unless it asks for what was an hour ago."""
+    asked = _shortened(expression) if "offset" in expression else expression
+    _assert_finite(monitored.series(asked), name)
+    _assert_finite(monitored.series(name), name)
+
+
+def _assert_finite(series: list[dict[str, Any]], name: str) -> None:
+    assert series, name
+    assert all(math.isfinite(float(one["value"][1])) for one in series), name
+
+
+def test_every_rule_is_evaluated_without_an_error(monitored: Monitored) -> None:
+    """Prometheus has loaded every rule and found no two series where one was meant."""
+    loaded = rules_of(monitored.prometheus)
+    assert {rule["name"] for rule in loaded} == {r.get("record") or r["alert"] for r in rules()}
+    assert {rule["health"] for rule in loaded} == {"ok"}
 
 
 def test_every_received_image_has_one_outcome(monitored: Monitored) -> None:
     """Counted on arrival and counted by outcome, the images are the same number."""
-    received = _total(monitored.prometheus, "croft_images_received_total")
-    assert received == _total(monitored.prometheus, "croft_images_total") == _sent()
+    received = monitored.value("croft_images_received_total")
+    assert received == monitored.value("croft_images_total") == monitored.sent
 
 
-def test_unknown_colours_raise_the_rejection_rate(monitored: Monitored) -> None:
-    """The panel shows about the half that was unknown, far above the expected rate beside it."""
-    shown = {title: expression for title, expression in expressions() if title == "Rejection rate"}
-    rate = _total(monitored.prometheus, shown["Rejection rate"])
-    expected = _total(monitored.prometheus, "croft_expected_rejection_rate")
-    assert expected < 0.05
-    assert rate == pytest.approx(len(UNKNOWN) / (len(KNOWN) + len(UNKNOWN)), abs=0.15)
+def test_known_images_are_rejected_as_expected(monitored: Monitored) -> None:
+    """The rate is what the answers said, inside its band, the distance in its limit: no alert."""
+    rate = monitored.value("bundle:croft_rejection:ratio1h", after="known")
+    assert rate == pytest.approx(monitored.rejected["known"], abs=0.03)
+    assert monitored.value("bundle:croft_rejection_expected:ratio", after="known") == pytest.approx(
+        EXPECTED
+    )
+    lower, upper, distance, limit = (
+        monitored.value(name, after="known")
+        for name in (
+            "bundle:croft_rejection_lower:ratio1h",
+            "bundle:croft_rejection_upper:ratio1h",
+            "bundle:croft_p_value_distance:max1h",
+            "bundle:croft_p_value_distance_limit:max1h",
+        )
+    )
+    assert lower <= rate <= upper < 0.2
+    assert distance < limit
+    assert monitored.firing(after="known") == set()
+
+
+def test_shifted_images_drift(monitored: Monitored) -> None:
+    """Darker images have smaller p-values, more are rejected, and three alerts fire."""
+    assert monitored.value(
+        "bundle:croft_p_value_distance:max1h > bundle:croft_p_value_distance_limit:max1h",
+        after="shifted",
+    )
+    assert monitored.value("bundle:croft_rejection_jump:sd", after="shifted") > 5
+    before = monitored.value("bundle:croft_rejection_before:ratio1d", after="shifted")
+    assert before == pytest.approx(monitored.rejected["known"], abs=0.1)
+    alerts = monitored.firing(after="shifted")
+    assert {"CroftDrift", "CroftRejectionRateHigh", "CroftRejectionRateJump"} <= alerts
+    assert "CroftRejectionRateLow" not in alerts
+
+
+def test_unknown_images_are_rejected(monitored: Monitored) -> None:
+    """All of the last hour were unknown: all are rejected, at every level, in every class."""
+    assert monitored.rejected["unknown"] > 0.99
+    assert monitored.value("bundle:croft_rejection:ratio1h") > 0.99
+    at_five_percent = monitored.value('bundle:croft_p_value_share:ratio1h{le="0.05"}')
+    assert at_five_percent == pytest.approx(1, abs=0.01)
+    assert monitored.value("max(label:croft_rejection:ratio1h)") > 0.99
+    assert monitored.firing(after="unknown") >= {
+        "CroftDrift",
+        "CroftRejectionRateHigh",
+        "CroftRejectionSpikeInClass",
+    }
 
 
 def test_the_p_value_histogram_agrees_with_the_decisions(monitored: Monitored) -> None:
     """Images at or below the smallest levels are among the rejected: the two are one decision."""
-    prometheus = monitored.prometheus
-    rejected = _total(prometheus, 'croft_images_total{outcome="rejected"}')
-    assert _total(prometheus, 'croft_p_value_bucket{le="0.02"}') <= rejected
-    assert rejected <= _total(prometheus, 'croft_p_value_bucket{le="0.05"}')
+    rejected = monitored.value('croft_images_total{outcome="rejected"}')
+    assert monitored.value('croft_p_value_bucket{le="0.02"}') <= rejected
+    assert rejected <= monitored.value('croft_p_value_bucket{le="0.05"}')
 
 
 def test_the_service_publishes_well_formed_metrics(monitored: Monitored) -> None:
     """Prometheus has read the service's page without an error on every scrape."""
-    assert _total(monitored.prometheus, 'min_over_time(up{job="croft"}[1m])') == 1
+    assert monitored.value('min_over_time(up{job="croft"}[1m])') == 1
