@@ -47,6 +47,8 @@ RUN /opt/croft/bin/pip install --quiet --no-deps --force-reinstall . \
 # The last stage is what `docker build .` gives.
 FROM base AS service
 COPY --from=build /opt/croft /opt/croft
+# Others can reach this address, so the service asks for a decision before it starts:
+# -e CROFT_KEYS_FILE=..., or -e CROFT_AUTH=off where the port is published on the loopback alone.
 ENV CROFT_HOST=0.0.0.0
 WORKDIR /bundles
 USER 10001:10001

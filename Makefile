@@ -22,7 +22,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
-	  --editable '.[service,training,cpu,heif,otel]' --group dev
+	  --editable '.[service,training,cpu,heif,otel,redis]' --group dev
 	@touch $@
 
 demo: install ## the whole loop on the embedded Toybox; ARGS=--once stops at the end

@@ -41,6 +41,7 @@ COMMANDS: Final = {
         "training.commands.compare", "training", "every method and score on your images"
     ),
     "serve": Entry("service.serve", "service", "classify over HTTP and refuse the unknown"),
+    "keys": Entry("service.key_command", "service", "make an API key for a service"),
     "healthcheck": Entry("service.healthcheck", "service", "exit 0 if a service is ready"),
     "toybox": Entry("training.commands.toybox", "training", "toy images, and their encoder"),
 }

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from models.errors import CroftError
+from service.access import guard
 from service.errors import BadRequest, UnknownRoute, WrongMethod
 from service.fast_lane import FastLane
 from service.middleware import BodyLimitMiddleware, RecordMiddleware
@@ -43,6 +44,7 @@ def create_app(
     Raises:
         BundleError: one of the bundles cannot be trusted.
         RuntimeMissing: no runtime, or not the provider asked for.
+        ConfigError: nothing says who may ask, or a setting about that is malformed.
     """
     loaded = registry or Registry.load(settings)
     app = FastAPI(
@@ -62,6 +64,7 @@ def create_app(
     app.add_middleware(
         BodyLimitMiddleware, limit=settings.max_body_bytes, batch_limit=settings.max_batch_bytes
     )
+    guard(app, settings)
     app.add_middleware(RecordMiddleware, metrics=loaded.metrics, tracer=tracer)
     app.add_exception_handler(CroftError, answer_problem)
     app.add_exception_handler(HTTPException, _answer_http_error)

@@ -2,6 +2,8 @@
 
 ServiceError
 ├── BadRequest          malformed, or a part is missing
+├── Unauthorized        no key, or one that is not known
+├── Forbidden           a key whose scope does not suffice
 ├── UnknownRoute        no such path
 ├── WrongMethod         no such method for the path
 ├── UnknownBundle       a name that no loaded bundle has
@@ -11,6 +13,7 @@ ServiceError
 ├── ReloadFailed        what lies at the configured paths cannot be served
 ├── EncodingFailed      the encoder failed on this image alone
 ├── Unavailable         try again later
+│   ├── RateLimited         the caller's window is full
 │   ├── Overloaded          the queue is full
 │   ├── Draining            the process is about to end
 │   └── NotReady            the bundle failed its self-test
@@ -32,6 +35,14 @@ class ServiceError(CroftError):
 
 class BadRequest(ServiceError):
     """The request is malformed, or a part is missing."""
+
+
+class Unauthorized(ServiceError):
+    """The path needs a key, and none that is known was given."""
+
+
+class Forbidden(ServiceError):
+    """The key is known, but its scope does not suffice."""
 
 
 class UnknownRoute(ServiceError):
@@ -75,6 +86,10 @@ class Unavailable(ServiceError):
         self.retry_after = retry_after
 
 
+class RateLimited(Unavailable):
+    """The caller has sent as much as it may in this window of time."""
+
+
 class Overloaded(Unavailable):
     """The queue is full."""
 
@@ -114,6 +129,8 @@ INTERNAL: Final = Wire(500, "internal", "Internal error", "failed")
 
 TABLE: Final[dict[type[Exception], Wire]] = {
     BadRequest: Wire(400, "bad-request", "Bad request", "invalid"),
+    Unauthorized: Wire(401, "unauthorized", "API key needed", "invalid"),
+    Forbidden: Wire(403, "forbidden", "API key does not suffice", "invalid"),
     UnknownRoute: Wire(404, "unknown-route", "No such path", "invalid"),
     UnknownBundle: Wire(404, "unknown-bundle", "No such bundle", "invalid"),
     WrongMethod: Wire(405, "wrong-method", "No such method here", "invalid"),
@@ -124,6 +141,7 @@ TABLE: Final[dict[type[Exception], Wire]] = {
     UnsupportedFormat: Wire(415, "unsupported-format", "Not a readable image format", "invalid"),
     UnsupportedMedia: Wire(415, "unsupported-media", "Unsupported content type", "invalid"),
     Undecodable: Wire(422, "undecodable", "Image cannot be decoded", "invalid"),
+    RateLimited: Wire(429, "rate-limited", "Too many requests", "shed"),
     ClientGone: Wire(499, "client-gone", "Client left", "cancelled"),
     EncodingFailed: Wire(500, "encoding-failed", "Image could not be encoded", "failed"),
     Overloaded: Wire(503, "overloaded", "Overloaded", "shed"),

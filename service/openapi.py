@@ -9,6 +9,8 @@ from fastapi.openapi.utils import get_openapi
 from models.decode import FORMATS
 from service import deadline
 from service.deciding import MAX_TOP_K
+from service.problems import responses
+from service.rules import Rule, rule_for
 from service.schemas import Problem
 from service.uploads import FIELD
 
@@ -97,6 +99,14 @@ _VERSION: Final[dict[str, Any]] = {
 BUNDLE_VERSION: Final[dict[str, Any]] = {"parameters": [*BUNDLE_NAME["parameters"], _VERSION]}
 
 
+_KEY_SCHEMES: Final = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key of the service."},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same."},
+}
+_NO_KEY: Final[dict[str, list[str]]] = {}
+"""The way in where keys are off."""
+
+
 def describe(app: FastAPI) -> dict[str, Any]:
     """Return the document, made once per application."""
     if app.openapi_schema is None:
@@ -110,8 +120,24 @@ def describe(app: FastAPI) -> dict[str, Any]:
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         schemas["Problem"] = Problem.model_json_schema()
         document["components"]["schemas"] = dict(sorted(schemas.items()))
+        document["components"]["securitySchemes"] = _KEY_SCHEMES
+        for path, operations in document["paths"].items():
+            for method, operation in operations.items():
+                _describe_access(operation, rule_for(method.upper(), path))
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _describe_access(operation: dict[str, Any], rule: Rule) -> None:
+    """Add what a route asks of its callers, and how they are refused; the rules alone know."""
+    statuses = []
+    if rule.scope is not None:
+        operation["security"] = [_NO_KEY, *({name: []} for name in _KEY_SCHEMES)]
+        statuses += [401, 403] if rule.scope == "admin" else [401]
+    if rule.reads_images:
+        statuses.append(429)
+    refusals = {str(status): answer for status, answer in responses(*statuses).items()}
+    operation["responses"] = dict(sorted({**operation["responses"], **refusals}.items()))
 
 
 def as_text(app: FastAPI) -> str:

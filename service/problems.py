@@ -7,7 +7,15 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.errors import INTERNAL, TABLE, Draining, Unavailable, UnknownRoute, wire
+from service.errors import (
+    INTERNAL,
+    TABLE,
+    Draining,
+    Unauthorized,
+    Unavailable,
+    UnknownRoute,
+    wire,
+)
 from service.schemas import Problem
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -42,6 +50,8 @@ def _headers(error: Exception) -> dict[str, str]:
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, Unavailable) else {}
     if isinstance(error, Draining):  # a later request on this connection would find nobody
         headers["Connection"] = "close"
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
     return headers
 
 
@@ -59,16 +69,22 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
         status: {
             "description": "; ".join(_titles(status)),
             "content": {MEDIA_TYPE: {"schema": schema}},
-            **({"headers": {"Retry-After": _RETRY_AFTER}} if status == 503 else {}),
+            **({"headers": _HEADERS[status]} if status in _HEADERS else {}),
         }
         for status in statuses
     }
 
 
 _RETRY_AFTER: Final = {
-    "description": "Seconds after which it is worth trying again.",
-    "schema": {"type": "integer"},
+    "Retry-After": {
+        "description": "Seconds after which it is worth trying again.",
+        "schema": {"type": "integer"},
+    }
 }
+_CHALLENGE: Final = {
+    "WWW-Authenticate": {"description": "How a key is sent.", "schema": {"const": "Bearer"}}
+}
+_HEADERS: Final = {401: _CHALLENGE, 429: _RETRY_AFTER, 503: _RETRY_AFTER}
 
 
 def _titles(status: int) -> list[str]:

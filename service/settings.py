@@ -18,7 +18,9 @@ _MIB: Final = 2**20
 class Settings(BaseSettings):
     """Every field is the variable ``CROFT_<FIELD>``; docs/configuration.md lists them."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="ignore"
+    )
 
     bundles: Annotated[tuple[Path, ...], NoDecode] = ()
     """Bundles or folders of them, the first being the default; none: the Toybox that ships."""
@@ -56,6 +58,16 @@ class Settings(BaseSettings):
     """Seconds that requests in flight get to finish after SIGTERM."""
     stall_seconds: float = Field(60.0, gt=0, allow_inf_nan=False)
     """Seconds without a heartbeat after which a worker that holds images counts as stuck."""
+    auth: Literal["keys", "off"] | None = None
+    """Whether requests need a key; by default as ``service.access.read_key_ring`` says."""
+    keys_file: Path | None = None
+    """Where the keys' hashes are."""
+    rate_limit: str | None = None
+    """How many images one caller may send, such as ``100/minute``."""
+    rate_limit_storage: str = "memory://"
+    """Where callers' images are counted. It may hold a password."""
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Origins whose pages may call the service from a browser."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is logged."""
     log_format: Literal["json", "console"] = "json"
@@ -67,6 +79,14 @@ class Settings(BaseSettings):
         """Read a list of directories as PATH is written."""
         if isinstance(value, str):
             return tuple(part for part in value.split(os.pathsep) if part)
+        return value
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: object) -> object:
+        """Read a list with commas."""
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
     @model_validator(mode="after")

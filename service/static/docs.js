@@ -51,6 +51,9 @@ function route(path, method, operation) {
     element("span", method.toUpperCase(), "method"), code(path), element("span", operation.summary ?? ""),
   ])], "route");
   box.open = path === "/classify";
+  if (operation.security) {
+    box.append(prose("p", "Where keys are on it takes one: `-H 'X-API-Key: KEY'`."));
+  }
   if (operation.description) box.append(prose("p", operation.description));
   box.append(element("pre", examples(method, path)));
   if (operation.parameters) {

@@ -2,11 +2,13 @@ import { drawChart } from "./chart.js";
 
 const AT_ONCE = 3;
 const CHIPS_OPEN = 24;
+const KEY = "croft-key"; // in sessionStorage: gone with the tab
 const $ = (id) => document.getElementById(id);
 
 let bundle = null; // what GET /bundles/{name} says of the chosen one
 const queue = [];
 let running = 0;
+let locked = false; // whether the service waits for a key
 const BADGES = { known: "Known", unknown: "Refused", error: "Not answered" };
 const counts = { known: 0, unknown: 0, error: 0 };
 
@@ -18,8 +20,10 @@ async function start() {
     offer(bundles);
     await choose(reference(bundles[0]));
   } catch (error) {
-    $("bundle-name").textContent = "The service does not answer.";
-    $("promise").textContent = String(error.message ?? error);
+    if (!locked) {
+      $("bundle-name").textContent = "The service does not answer.";
+      $("promise").textContent = String(error.message ?? error);
+    }
   }
   $("about").setAttribute("aria-busy", "false");
   next();
@@ -29,7 +33,6 @@ function offer(bundles) {
   const select = $("bundle");
   select.hidden = bundles.length < 2;
   select.replaceChildren(...bundles.map((b) => new Option(reference(b), reference(b))));
-  select.addEventListener("change", () => choose(select.value));
 }
 
 async function choose(name) {
@@ -50,6 +53,30 @@ function promise({ threshold, marginal }) {
   return marginal
     ? `${expected}, on average over calibration sets; this one, of ${threshold.n} images, may be off.`
     : `${expected}: at most ${percent(threshold.alpha)}, with ${percent(1 - threshold.delta)} confidence.`;
+}
+
+// ---------------------------------------------------------------- the key
+
+function keyHeaders() {
+  const key = sessionStorage.getItem(KEY);
+  return key ? { Authorization: `Bearer ${key}` } : {};
+}
+
+function askForKey(why) {
+  const refused = sessionStorage.getItem(KEY);
+  locked = true;
+  sessionStorage.removeItem(KEY);
+  $("bundle-name").textContent = "This service needs an API key.";
+  $("promise").textContent = refused ? why : "It is kept in this tab until you close it, and nowhere else.";
+  $("key-form").hidden = false;
+}
+
+function useKey(key) {
+  locked = false;
+  sessionStorage.setItem(KEY, key);
+  $("key").value = "";
+  $("key-form").hidden = true;
+  start();
 }
 
 // ---------------------------------------------------------------- images in
@@ -80,7 +107,7 @@ function preview(card, file) {
 }
 
 function next() {
-  while (bundle && running < AT_ONCE && queue.length > 0) {
+  while (bundle && !locked && running < AT_ONCE && queue.length > 0) {
     running += 1;
     ask(queue.shift()).finally(() => {
       running -= 1;
@@ -95,11 +122,14 @@ async function ask({ file, card }) {
   try {
     const response = await fetch(`/classify?bundle=${encodeURIComponent(reference(asked))}`, {
       method: "POST",
-      headers: { "Content-Type": file.type || "application/octet-stream" },
+      headers: { "Content-Type": file.type || "application/octet-stream", ...keyHeaders() },
       body: file,
     });
     const body = await response.json();
-    if (response.ok) {
+    if (response.status === 401) {
+      queue.unshift({ file, card }); // it is asked again with the next key
+      askForKey(body.detail);
+    } else if (response.ok) {
       show(card, body, asked);
       timing(card, performance.now() - began, response.headers.get("Server-Timing"));
     } else {
@@ -203,8 +233,9 @@ function element(name, content, className = "") {
 }
 
 async function getJson(path) {
-  const response = await fetch(path);
+  const response = await fetch(path, { headers: keyHeaders() });
   const body = await response.json();
+  if (response.status === 401) askForKey(body.detail);
   if (!response.ok) throw new Error(body.detail ?? response.statusText);
   return body;
 }
@@ -227,6 +258,13 @@ document.addEventListener("drop", (event) => {
   depth = 0;
   $("drop").classList.remove("over");
   add(event.dataTransfer?.files ?? []);
+});
+
+$("bundle").addEventListener("change", () => choose($("bundle").value));
+
+$("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  useKey($("key").value);
 });
 
 $("clear").addEventListener("click", () => {

@@ -1,14 +1,20 @@
 """docker-compose.yml is valid, closed to the outside, and refers to things that exist."""
 
 import json
+import re
 import tomllib
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 
-from service.settings import PREFIX, Settings
+from models.errors import ConfigError
+from service.access import read_key_ring
+from service.keys import new_key
+from service.settings import PREFIX, Settings, read_settings
 from tests.deploy.files import ROOT, compose, stages
 
 SERVICES = sorted(compose()["services"])
@@ -102,6 +108,37 @@ def test_the_service_is_configured_by_settings_that_exist(name: str) -> None:
     """Every CROFT_ variable is a field of the settings, so that none is silently ignored."""
     given = {variable.removeprefix(PREFIX).lower() for variable in _service(name)["environment"]}
     assert given <= Settings.model_fields.keys()
+
+
+@pytest.mark.parametrize("name", ["croft", "croft-gpu"])
+def test_the_service_starts_without_keys_by_a_choice_that_can_be_changed(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It listens for other containers, so that without the choice it would end at once."""
+    choice = _service(name)["environment"]["CROFT_AUTH"]
+    assert choice == "${CROFT_AUTH:-off}"
+    monkeypatch.setenv("CROFT_HOST", "0.0.0.0")
+    with pytest.raises(ConfigError, match="CROFT_AUTH=off"):
+        read_key_ring(read_settings())
+    monkeypatch.setenv("CROFT_AUTH", "off")
+    assert read_key_ring(read_settings()) is None
+
+
+def test_the_document_turns_keys_on_with_a_valid_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The override of docs/deploy.md follows the specification, and its settings ask for keys."""
+    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/deploy.md").read_text(), re.DOTALL)
+    override = yaml.safe_load(text)
+    jsonschema.validate(override, _schema())
+    assert override["services"].keys() <= set(SERVICES)
+    assert override["services"]["croft"]["secrets"] == list(override["secrets"])
+
+    (tmp_path / "croft_keys").write_text(new_key("phone", "classify")[1].line)
+    monkeypatch.setenv("CROFT_HOST", "0.0.0.0")
+    for variable, value in override["services"]["croft"]["environment"].items():
+        monkeypatch.setenv(variable, value.replace("/run/secrets", str(tmp_path)))
+    assert read_key_ring(read_settings()) is not None
 
 
 def test_the_service_may_finish_before_it_is_killed() -> None:

@@ -1,12 +1,15 @@
 """The Dockerfile's stages: which one is the default, what it holds, who runs it."""
 
 import json
+import re
 import shlex
 
 import pytest
 
 from croft.cli import COMMANDS
 from tests.deploy.files import ROOT, stages
+
+DOCUMENT = (ROOT / "docs" / "deploy.md").read_text()
 
 
 def _instruction(stage: str, name: str) -> str:
@@ -51,6 +54,18 @@ def test_the_entry_point_gets_its_signals(stage: str) -> None:
     entry = json.loads(_instruction(stage, "ENTRYPOINT"))
     assert entry[0] == "croft"
     assert set(entry[1:]) <= COMMANDS.keys()
+
+
+def test_the_image_leaves_open_who_may_ask() -> None:
+    """It listens for everybody, and so starts only once whoever runs it has decided."""
+    variables = [line for line in stages()["service"] if line.startswith("ENV ")]
+    assert "ENV CROFT_HOST=0.0.0.0" in variables
+    assert "CROFT_AUTH" not in " ".join(variables)
+    commands = re.findall(r"^docker run .*?[^\\]$", DOCUMENT, re.MULTILINE | re.DOTALL)
+    served = [command for command in commands if "8000:8000" in command]
+    assert len(served) == 2
+    assert all("-e CROFT_AUTH=off" in command for command in served)
+    assert all("127.0.0.1:8000:8000" in command for command in served)
 
 
 def test_health_is_asked_through_the_command() -> None:

@@ -1,5 +1,7 @@
 """What docs/http-api.md says is what the service does."""
 
+import json
+import os
 import re
 import runpy
 import shlex
@@ -12,7 +14,9 @@ import httpx
 import pytest
 
 from service.errors import INTERNAL, TABLE
+from service.keys import new_key
 from service.metrics import Metrics
+from service.rules import RULES
 from tests.bundles import colour_image, tiny_bundle
 from tests.service.processes import Served, served
 
@@ -54,12 +58,13 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield running
 
 
-def _commands() -> list[str]:
-    (block,) = re.findall(r"```sh\n(curl.*?)```", TEXT, re.DOTALL)
+def _commands(section: str) -> list[str]:
+    (text,) = re.findall(rf"^## {section}\n(.*?)^## ", TEXT, re.DOTALL | re.MULTILINE)
+    (block,) = re.findall(r"```sh\n(curl.*?)```", text, re.DOTALL)
     return [str(line) for line in block.splitlines()]
 
 
-@pytest.mark.parametrize("command", _commands())
+@pytest.mark.parametrize("command", _commands("Classify"))
 def test_the_commands_of_the_document_work(service: Served, tmp_path: Path, command: str) -> None:
     """Each line, run by a shell beside a photo.jpg, prints an answer."""
     (tmp_path / "photo.jpg").write_bytes(colour_image("blue"))
@@ -71,6 +76,44 @@ def test_the_commands_of_the_document_work(service: Served, tmp_path: Path, comm
     assert (answer["label"], answer["bundle"]) == ("blue", "toybox@1")
     if "top_k=3" in shlex.split(line)[-1]:
         assert len(answer["candidates"]) == 3
+
+
+@pytest.mark.parametrize("command", _commands("Keys"))
+def test_the_commands_with_a_key_work(
+    guarded: tuple[Served, str], tmp_path: Path, command: str
+) -> None:
+    """With the key they print an answer, with another one the problem."""
+    service, key = guarded
+    (tmp_path / "photo.jpg").write_bytes(colour_image("blue"))
+    line = command.replace("http://127.0.0.1:8000", service.url)
+    for given, member, value in ((key, "label", "blue"), ("croft_no", "status", 401)):
+        done = subprocess.run(
+            ["bash", "-c", line],
+            cwd=tmp_path,
+            env=os.environ | {"KEY": given},
+            capture_output=True,
+            check=True,
+        )
+        assert json.loads(done.stdout)[member] == value
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, str]]:
+    """Serve with keys, and return one of them."""
+    folder = tmp_path_factory.mktemp("keys")
+    text, key = new_key("reader", "classify")
+    (folder / "keys.txt").write_text(key.line)
+    with served(
+        tiny_bundle(folder / "b"), folder / "log", keys_file=str(folder / "keys.txt")
+    ) as running:
+        yield running, text
+
+
+def test_the_rules_of_the_document_are_the_rules() -> None:
+    """What the table calls open is what the rules leave open, and nothing else."""
+    (row,) = re.findall(r"^\| none \| (.*) \|$", TEXT, re.MULTILINE)
+    named = {path.replace("...", "*") for path in re.findall("`([^`]+)`", row.split(". ")[0])}
+    assert named == {rule.path for rule in RULES if rule.scope is None}
 
 
 def test_the_example_client_prints_answers(service: Served, tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 from prometheus_client.parser import text_string_to_metric_families
+from tritonclient.utils import InferenceServerException
 
+from service.keys import new_key
 from service.oip import OUTPUTS
 from tests.bundles import colour_image, tiny_bundle
 from tests.service.processes import Served, served
@@ -158,6 +160,25 @@ def test_everything_was_counted(service: Served, client: Any) -> None:
         "rejected": 2,
         "invalid": 2,
     }
+
+
+def test_a_key_goes_with_each_call(tmp_path: Path) -> None:
+    """Where keys are on, health is open, and all else wants the header that the document names."""
+    text, key = new_key("triton", "classify")
+    (tmp_path / "keys.txt").write_text(key.line)
+    bundle, log = tiny_bundle(tmp_path / "b", name="toybox"), tmp_path / "log"
+    with (
+        served(bundle, log, keys_file=str(tmp_path / "keys.txt")) as service,
+        triton.InferenceServerClient(f"127.0.0.1:{service.port}") as client,
+    ):
+        assert client.is_server_live()
+        with pytest.raises(InferenceServerException, match="needs an API key"):
+            client.infer("toybox", [_image(RED)])
+        headers = {"X-API-Key": text}
+        result = client.infer("toybox", [_image(RED)], headers=headers)
+        assert result.as_numpy("label").tolist() == [b"red"]
+        assert client.get_model_metadata("toybox", headers=headers)["name"] == "toybox"
+        assert len(client.get_model_repository_index(headers=headers)) == 1
 
 
 def _counts(service: Served) -> dict[str, float]:

@@ -14,6 +14,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
+from service.keys import new_key
 from tests.bundles import KNOWN, colour_image, tiny_bundle
 from tests.service.browser import PHONE, chromium
 from tests.service.processes import served
@@ -156,6 +157,52 @@ def test_a_marginal_bundle_is_marked(browser: Chrome, tmp_path: Path) -> None:
         browser.get(service.url)
         _wait(browser, lambda d: d.find_element(By.ID, "marginal").is_displayed())
         assert "on average" in browser.find_element(By.ID, "promise").text
+
+
+def test_a_key_is_asked_for_and_kept_for_the_tab(browser: Chrome, tmp_path: Path) -> None:
+    """The field appears on 401, says when a key is wrong, and opens the page with a right one."""
+    text, key = new_key("page", "classify")
+    (tmp_path / "keys.txt").write_text(key.line)
+    bundle, log = tiny_bundle(tmp_path / "b"), tmp_path / "log"
+    with served(bundle, log, keys_file=str(tmp_path / "keys.txt")) as service:
+        browser.get(service.url)
+        _wait(browser, lambda d: d.find_element(By.ID, "key").is_displayed())
+        assert browser.find_element(By.ID, "bundle-name").text == "This service needs an API key."
+        _drop(browser, "r.jpg", colour_image("red"))
+        browser.find_element(By.ID, "key").send_keys("croft_wrong", Keys.ENTER)
+        _wait(browser, lambda d: "not known" in d.find_element(By.ID, "promise").text)
+        browser.find_element(By.ID, "key").send_keys(text, Keys.ENTER)
+        (card,) = _answers(browser, 1)  # what was dropped before the key was there
+        assert _text(card, ".label") == "Red"
+        assert not browser.find_element(By.ID, "key").is_displayed()
+
+        browser.refresh()
+        _drop(browser, "b.jpg", colour_image("blue"))
+        (card,) = _answers(browser, 1)
+        assert _text(card, ".label") == "Blue"
+        stored = "return [{...sessionStorage}, localStorage.length, document.cookie]"
+        assert browser.execute_script(stored) == [{"croft-key": text}, 0, ""]
+    _log(browser, "browser")
+    _log(browser, "performance")
+
+
+def test_an_image_waits_when_its_key_is_withdrawn(page: Chrome) -> None:
+    """A 401 to an image shows the field and loses nothing: with the next key it is answered."""
+    page.execute_script(
+        "sessionStorage.setItem('croft-key', 'croft_old');"
+        "const real = window.fetch; let refused = 0;"
+        "window.fetch = (...asked) => refused++ ? real(...asked) : Promise.resolve("
+        "new Response(JSON.stringify({detail: 'withdrawn'}), {status: 401}))"
+    )
+    _drop(page, "r.jpg", colour_image("red"))
+    _wait(page, lambda d: d.find_element(By.ID, "key").is_displayed())
+    assert page.find_element(By.ID, "promise").text == "withdrawn"
+    assert page.execute_script("return sessionStorage.length") == 0
+    assert _text(page.find_element(By.CSS_SELECTOR, ".card.waiting"), ".file") == "r.jpg"
+    page.find_element(By.ID, "key").send_keys("croft_another", Keys.ENTER)
+    (card,) = _answers(page, 1)
+    assert _text(card, ".label") == "Red"
+    page.execute_script("sessionStorage.clear()")
 
 
 def test_the_keyboard_is_enough(page: Chrome) -> None:

@@ -21,6 +21,8 @@ def test_a_page_is_served_with_a_closed_policy(client: TestClient, path: str) ->
     assert "frame-ancestors 'none'" in policy
     assert "http" not in policy
     assert "unsafe" not in policy
+    assert response.headers["X-Frame-Options"] == "DENY"
+    assert response.headers["Referrer-Policy"] == "no-referrer"
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
@@ -28,6 +30,13 @@ def test_no_file_names_another_host(file: object) -> None:
     """No address but the name of the SVG language."""
     text = (STATIC / str(file)).read_text()
     assert set(re.findall(r"(?:https?:)?//[a-z][\w.-]+", text)) <= {"http://www.w3.org"}
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if f.suffix == ".html"], ids=lambda f: f.name)
+def test_no_page_has_a_script_or_style_within(file: object) -> None:
+    """The policy would stop it: code and style are files of their own."""
+    text = (STATIC / str(file)).read_text()
+    assert re.findall(r"<script(?![^>]*\ssrc=)|<style|\son\w+=|\sstyle=", text) == []
 
 
 def test_every_reference_exists(client: TestClient) -> None:

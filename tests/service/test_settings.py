@@ -19,7 +19,9 @@ def test_every_setting_is_documented_with_its_default() -> None:
     defaults = {name.lower(): default for name, default in rows}
     assert list(defaults) == list(Settings.model_fields)
     for name, field in Settings.model_fields.items():
-        if field.default_factory is None and field.default != ():
+        if field.default is None:
+            assert defaults[name] == "unset", name
+        elif field.default_factory is None and field.default != ():
             assert defaults[name] == f"`{field.default}`", name
 
 
@@ -28,10 +30,20 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CROFT_PORT", "9000")
     monkeypatch.setenv("CROFT_SELF_TEST", "warn")
     monkeypatch.setenv("CROFT_REQUEST_TIMEOUT", "1.5")
+    monkeypatch.setenv("CROFT_CORS_ORIGINS", "https://a.org, http://b.org:1,")
     monkeypatch.setenv("CROFT_BUNDLES", os.pathsep.join(["/a", "/b"]))
     settings = read_settings()
     assert (settings.port, settings.self_test, settings.request_timeout) == (9000, "warn", 1.5)
     assert settings.bundles == (Path("/a"), Path("/b"))
+    assert settings.cors_origins == ("https://a.org", "http://b.org:1")
+
+
+def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compose files write ``${NAME:-}``; that is no path and no limit."""
+    unset = Settings()
+    for name in ("PORT", "BUNDLES", "AUTH", "KEYS_FILE", "RATE_LIMIT", "CORS_ORIGINS"):
+        monkeypatch.setenv(f"CROFT_{name}", "")
+    assert read_settings() == unset
 
 
 def test_a_flag_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
