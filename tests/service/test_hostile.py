@@ -336,7 +336,7 @@ def test_many_requests_that_run_out_of_time_do_not_wedge_it(hostile: Start) -> N
 @pytest.mark.slow
 def test_a_full_queue_sheds_and_memory_stays_bounded(hostile: Start) -> None:
     """150 uploads of a MiB at once, of which eight may wait; afterwards all is as before."""
-    service = hostile(queue_images=8, queue_bytes=12 * MIB)
+    service = hostile(queue_images=8)
     large = RED + bytes(MIB)
     assert service.ask(large).status_code == 200
     before = service.memory_mib
