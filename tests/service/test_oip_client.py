@@ -16,7 +16,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from tritonclient.utils import InferenceServerException
 
 from service.keys import new_key
-from service.keys import new_key
 from service.oip import OUTPUTS
 from tests.bundles import colour_image, tiny_bundle
 from tests.service.processes import Served, served
@@ -193,25 +192,6 @@ def _counts(service: Served) -> dict[str, float]:
                 outcome = sample.labels["outcome"]
                 counts[outcome] = counts.get(outcome, 0.0) + sample.value
     return counts
-
-
-def test_it_sends_a_key(tmp_path: Path) -> None:
-    """Without one only health answers; the error says what is missing."""
-    key, entry = new_key("triton", "classify")
-    (tmp_path / "keys").write_text(f"{entry.line}\n")
-    bundle = tiny_bundle(tmp_path / "b", name="toybox")
-    with (
-        served(bundle, tmp_path / "log", keys_file=tmp_path / "keys") as running,
-        triton.InferenceServerClient(f"127.0.0.1:{running.port}") as client,
-    ):
-        assert client.is_server_ready()
-        with pytest.raises(triton.InferenceServerException, match="key") as caught:
-            client.infer("toybox", [_image(RED)])
-        assert caught.value.status() == "401"
-        headers = {"Authorization": f"Bearer {key}"}
-        result = client.infer("toybox", [_image(RED)], headers=headers)
-        assert result.as_numpy("label").tolist() == [b"red"]
-        assert client.get_model_repository_index(headers=headers)[0]["name"] == "toybox"
 
 
 # ------------------------------------------------------------------ the document
