@@ -23,6 +23,7 @@ from benchmarks.peers.install import peers
 from benchmarks.serving_table import table, targets, verdicts
 from models.bundle import Bundle
 from models.decision import decide
+from models.embed import usable_cores
 from models.encoder import OnnxEncoder
 from service.loading import shipped_bundle
 from training.progress import say
@@ -65,6 +66,9 @@ class Row:
     """Of the load generator, per request."""
     others_cores: float
     """What other processes of the machine kept busy."""
+    loop_others_cores: float
+    """The same, while the bare loop ran."""
+    cores: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +117,10 @@ def _measure_server(server: Server, repeat: int, traffic: Traffic, plan: Plan) -
         _load(target, traffic, clients=8, seconds=_WARM_UP_SECONDS)
         found = [(n, _measured(target, traffic, n, plan.seconds)) for n in CLIENTS]
     after = _bare(traffic)
-    loop = {f"loop_{name}": (before[name] + after[name]) / 2 for name in before}
+    loop: dict[str, Any] = {f"loop_{k}": (before[k] + after[k]) / 2 for k in before}
     for clients, values in found:
-        row = Row(server=server.name, clients=clients, repeat=repeat, **values, **_named(loop))
+        names = {"server": server.name, "clients": clients, "repeat": repeat}
+        row = Row(**names, **values, **loop, cores=usable_cores())
         say(
             f"repeat {repeat}  {server.name:9} {clients:3} clients  {row.per_second:6.1f}/s  "
             f"loop {row.loop_per_second:6.1f}/s  CPU {row.cpu_ms:5.2f} ms, loop "
@@ -144,13 +149,10 @@ def _load(target: Running, traffic: Traffic, *, clients: int, seconds: float) ->
 
 
 def _bare(traffic: Traffic) -> dict[str, float]:
-    seconds = ("--seconds", str(_LOOP_SECONDS))
+    """Run the bare loop once; the names are the fields of ``Row`` after ``loop_``."""
+    seconds, meter = ("--seconds", str(_LOOP_SECONDS)), Meter()
     result: dict[str, float] = run_json("benchmarks.load.bare", str(traffic.folder), *seconds)
-    return result
-
-
-def _named(loop: dict[str, float]) -> dict[str, float]:
-    return {name: loop[name] for name in ("loop_per_second", "loop_cpu_ms", "loop_single_ms")}
+    return result | {"others_cores": meter.read()[1]}
 
 
 def _traffic(folder: Path) -> Traffic:

@@ -10,6 +10,7 @@ Cell = Callable[[dict[str, Any]], float]
 COLUMNS: Final[dict[str, tuple[Cell, str]]] = {
     "images/s": (lambda r: r["per_second"], ".0f"),
     "of the bare loop": (lambda r: r["per_second"] / r["loop_per_second"], ".2f"),
+    "per free core": (lambda r: _per_free_core(r), ".2f"),
     "p50 ms": (lambda r: r["p50_ms"], ".1f"),
     "p99 ms": (lambda r: r["p99_ms"], ".1f"),
     "CPU ms": (lambda r: r["cpu_ms"], ".2f"),
@@ -20,7 +21,8 @@ COLUMNS: Final[dict[str, tuple[Cell, str]]] = {
     "client's CPU ms": (lambda r: r["client_cpu_ms"], ".2f"),
     "others, cores": (lambda r: r["others_cores"], ".2f"),
 }
-"""Each a median over the repeats."""
+"""Each a median over the repeats; `per free core` is the ratio to the bare loop once both are
+divided by the cores that strangers left to each."""
 
 
 def table(rows: Rows) -> str:
@@ -78,3 +80,11 @@ def _servers(rows: Rows) -> list[str]:
 
 def _median(rows: Rows, server: str, clients: int, cell: Cell) -> float:
     return median(cell(r) for r in rows if (r["server"], r["clients"]) == (server, clients))
+
+
+def _per_free_core(row: dict[str, Any]) -> float:
+    left = {
+        name: max(0.1, row["cores"] - row[name]) for name in ("others_cores", "loop_others_cores")
+    }
+    served, looped = row["per_second"] / left["others_cores"], row["loop_per_second"]
+    return served / (looped / left["loop_others_cores"])

@@ -1,22 +1,60 @@
-"""docs/serving-benchmarks.md shows what was measured."""
+"""docs/serving-benchmarks.md shows what was measured.
+
+After a new run of a benchmark: python -m tests.test_serving_benchmarks_docs
+"""
 
 import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from benchmarks import fuzz, overload, serving_table
+
 ROOT = Path(__file__).parents[1]
-PAGE = (ROOT / "docs" / "serving-benchmarks.md").read_text()
+PAGE = ROOT / "docs" / "serving-benchmarks.md"
+NAMES = ("serving", "overload", "fuzz")
 
 
 def _results(name: str) -> Any:
-    return json.loads((ROOT / "benchmarks" / "results" / name).read_text())
+    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
 
 
-def test_the_page_shows_the_committed_run_of_damaged_images() -> None:
-    """Every status and outcome, of a run as large as promised and without a violation."""
-    found = _results("fuzz.json")
-    counts = ", ".join(f"{n:,} {status}" for status, n in found["statuses"].items())
-    outcomes = ", ".join(f"{n:,} {outcome}" for outcome, n in found["outcomes"].items() if n)
-    assert f"{found['requests']:,} requests in {found['seconds']:.0f} s: {counts}." in PAGE
-    assert f"The service received {found['received']:,} images: {outcomes}." in PAGE
+def _shown(name: str) -> str:
+    """Return what the page shows of a benchmark's results."""
+    found = _results(name)
+    if name == "serving":
+        return f"{serving_table.table(found)}\n\n{serving_table.verdicts(found)}"
+    return overload.table(found) if name == "overload" else fuzz.summary(found)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_page_shows_the_committed_run(name: str) -> None:
+    """Every figure and every verdict, also where a target was missed."""
+    assert f"<!-- {name} -->\n{_shown(name)}\n<!-- /{name} -->" in PAGE.read_text()
+
+
+def test_every_server_was_measured_under_every_load_as_often() -> None:
+    """A run that was cut off is not shown as a whole one."""
+    rows = _results("serving")
+    runs = {(row["server"], row["clients"], row["repeat"]) for row in rows}
+    assert len(rows) == len(runs) == 4 * 3 * 3
+
+
+def test_the_run_of_damaged_images_was_whole_and_without_violation() -> None:
+    """As many as are promised."""
+    found = _results("fuzz")
     assert (found["requests"] >= 20_000, found["violations"]) == (True, [])
+
+
+def _write() -> None:
+    text = PAGE.read_text()
+    for name in NAMES:
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}{_shown(name)}\n{end}{rest.partition(end)[2]}"
+    PAGE.write_text(text)
+
+
+if __name__ == "__main__":
+    _write()

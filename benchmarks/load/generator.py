@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 _READ_BYTES: Final = 65536
-_LAST_ANSWERS_SECONDS: Final = 10.0
+_LAST_ANSWERS_SECONDS: Final = 30.0
+"""How long it waits for what is still on its way at the end."""
 
 
 @dataclass(slots=True)
@@ -71,22 +72,26 @@ class Generator:
         self.requests = [base64.b64decode(text) for text in job.requests]
         self.answers: list[Answer] = []
         self.broken = self.skipped = 0
+        self.patience_seconds = _LAST_ANSWERS_SECONDS
         self._next = 0
         self._selector = selectors.DefaultSelector()
         self._idle = [self._connect() for _ in range(job.connections)]
         self._busy = 0
 
     def run(self) -> None:
-        """Send until the time is over, then wait for the last answers."""
+        """Send until the time is over, wait for the last answers, and hang up."""
         self.started = time.monotonic()
         end = self.started + self.job.seconds
         turns = self._open_loop(end) if self.job.rate else self._closed_loop(end)
         for seconds in turns:
             self._turn(seconds)
         self.ended = time.monotonic()
-        while self._busy and time.monotonic() < end + _LAST_ANSWERS_SECONDS:
+        while self._busy and time.monotonic() < end + self.patience_seconds:
             self._turn(0.1)
         self.broken += self._busy  # never answered
+        for key in list(self._selector.get_map().values()):
+            key.data.stream.close()
+        self._selector.close()
 
     def _closed_loop(self, end: float) -> Iterator[float]:
         while (now := time.monotonic()) < end:

@@ -2,7 +2,6 @@
 
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -63,25 +62,24 @@ def _stat(pid: int) -> list[str]:
         return []
 
 
-@dataclass(slots=True)
 class Meter:
-    """Measures a server between two moments."""
+    """Measures from now on what a server costs, and what strangers do beside it."""
 
-    pid: int
-    started: float = 0.0
-    _server: float = 0.0
-    _machine: float = 0.0
-    _own: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Begin."""
-        self.started = time.monotonic()
-        self._server, self._machine = cpu_seconds(self.pid), busy_seconds()
-        self._own = sum(os.times()[:4])
+    def __init__(self, pid: int | None = None) -> None:
+        """Begin; without a server there are only this process, its children, and strangers."""
+        self._pid = pid
+        self._started, self._before = time.monotonic(), self._read()
 
     def read(self) -> tuple[float, float]:
         """Return the CPU seconds of the server, and how many cores strangers kept busy."""
-        server = cpu_seconds(self.pid) - self._server
-        own = sum(os.times()[:4]) - self._own  # this process and the clients that it ran
-        strangers = busy_seconds() - self._machine - server - own
-        return server, max(0.0, strangers / (time.monotonic() - self.started))
+        machine, own, server = (
+            now - before for now, before in zip(self._read(), self._before, strict=True)
+        )
+        strangers = (machine - own - server) / (time.monotonic() - self._started)
+        return server, max(0.0, strangers)
+
+    def _read(self) -> tuple[float, float, float]:
+        """Return the CPU seconds of the machine, of this process with its clients, and of the
+        server, which counts among our children only once it has ended."""
+        server = 0.0 if self._pid is None else cpu_seconds(self._pid)
+        return busy_seconds(), sum(os.times()[:4]), server
