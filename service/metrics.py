@@ -1,8 +1,10 @@
 """Every metric of the service: all names, labels and buckets are in this file."""
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
+from itertools import accumulate
 from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -269,6 +271,9 @@ class BundleMetrics:
         }
         for outcome in OUTCOMES:
             metrics.images.labels(*key, outcome)
+        # For the page, which has no Prometheus to ask.
+        self.answers: dict[Outcome, int] = dict.fromkeys(answered, 0)
+        self._below = [0] * len(P_VALUE_BUCKETS)
 
     def answered(self, decision: Decision) -> Outcome:
         """Count an answer, and return which of the outcomes it is."""
@@ -277,4 +282,10 @@ class BundleMetrics:
         label = best if (best, outcome) in self._predictions else OTHER
         self._predictions[label, outcome].inc()
         self._p_value.observe(decision.p_value)
+        self.answers[outcome] += 1
+        self._below[bisect_left(P_VALUE_BUCKETS, decision.p_value)] += 1
         return outcome
+
+    def images_at_most(self) -> list[int]:
+        """Return how many answers of this process had a p-value of at most each bucket's limit."""
+        return list(accumulate(self._below))

@@ -99,6 +99,15 @@ class Histogram(_Body):
     counts: list[int]
 
 
+class Traffic(_Body):
+    """What this process has answered so far: `images[i]` had a p-value of at most `p[i]`."""
+
+    accepted: int
+    rejected: int
+    p: list[float]
+    images: list[int]
+
+
 class BundleDetail(BundleSummary):
     """A loaded bundle, and what its threshold was chosen from."""
 
@@ -107,6 +116,7 @@ class BundleDetail(BundleSummary):
     encoder_digest: str
     created: str
     calibration: Histogram
+    traffic: Traffic
 
 
 class Bundles(_Body):

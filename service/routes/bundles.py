@@ -4,6 +4,7 @@ import numpy as np
 from fastapi import APIRouter, Request
 
 from service.classifier import Classifier
+from service.metrics import P_VALUE_BUCKETS
 from service.openapi import BUNDLE_NAME
 from service.problems import responses
 from service.registry import Registry
@@ -16,6 +17,7 @@ from service.schemas import (
     Histogram,
     Reloaded,
     ThresholdBody,
+    Traffic,
 )
 
 router = APIRouter(tags=["bundles"])
@@ -62,6 +64,11 @@ async def show_bundle(request: Request) -> BundleDetail:
         encoder_digest=manifest.backbone.digest,
         created=manifest.created,
         calibration=_histogram(classifier),
+        traffic=Traffic(
+            **classifier.metrics.answers,
+            p=list(P_VALUE_BUCKETS),
+            images=classifier.metrics.images_at_most(),
+        ),
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from starlette.testclient import TestClient
 
 from models.bundle import Bundle
-from tests.bundles import load_tiny
+from tests.bundles import colour_image, load_tiny
 from tests.service.conftest import Serve
 
 
@@ -42,6 +42,22 @@ def test_one_bundle_comes_with_its_calibration(client: TestClient, bundle: Bundl
     assert histogram["edges"][-1] == np.max(scores_n)
     assert detail["encoder_digest"] == bundle.manifest.backbone.digest
     assert detail == client.get("/bundles/colours").json()
+
+
+def test_a_bundle_tells_what_it_has_answered(serve: Serve, bundle: Bundle) -> None:
+    """Accepted and rejected images, and how unusual they were; what is no image does not count."""
+    client = serve(bundle)
+    headers = {"Content-Type": "image/jpeg"}
+    p_values = [
+        client.post("/classify", content=image, headers=headers).json()["p_value"]
+        for image in map(colour_image, ("red", "green", "white"))
+    ]
+    assert client.post("/classify", content=b"broken", headers=headers).status_code == 415
+    traffic = client.get("/bundles/colours").json()["traffic"]
+    assert (traffic["accepted"], traffic["rejected"]) == (2, 1)
+    assert traffic["p"][-1] == 1
+    assert traffic["images"] == [sum(p <= at_most for p in p_values) for at_most in traffic["p"]]
+    assert traffic["images"][-1] == 3
 
 
 def test_an_unknown_bundle_is_not_found(client: TestClient) -> None:
