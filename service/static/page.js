@@ -1,7 +1,11 @@
 import { drawChart } from "./chart.js";
+import * as traffic from "./traffic.js";
+
+const { percent } = traffic;
 
 const AT_ONCE = 3;
 const CHIPS_OPEN = 24;
+const REFRESH_MS = 15_000;
 const KEY = "croft-key"; // in sessionStorage: gone with the tab
 const $ = (id) => document.getElementById(id);
 
@@ -46,6 +50,15 @@ async function choose(name) {
   $("classes-box").open = bundle.classes.length <= CHIPS_OPEN;
   $("classes-count").textContent = `Knows ${bundle.classes.length} classes`;
   $("classes").replaceChildren(...bundle.classes.map((c) => element("li", c.display_name)));
+  traffic.ofBundle(bundle);
+}
+
+// Others send images too.
+async function refresh() {
+  if (!bundle || locked || document.hidden) return;
+  const asked = bundle;
+  const detail = await getJson(`/bundles/${encodeURIComponent(reference(asked))}`).catch(() => null);
+  if (detail && asked === bundle) traffic.ofBundle(detail);
 }
 
 function promise({ threshold, marginal }) {
@@ -111,6 +124,7 @@ function next() {
     running += 1;
     ask(queue.shift()).finally(() => {
       running -= 1;
+      if (running === 0 && queue.length === 0) refresh();
       next();
     });
   }
@@ -131,6 +145,7 @@ async function ask({ file, card }) {
       askForKey(body.detail);
     } else if (response.ok) {
       show(card, body, asked);
+      if (asked === bundle) traffic.count(body.p_value);
       timing(card, performance.now() - began, response.headers.get("Server-Timing"));
     } else {
       fail(card, body.title, body.detail, response.status);
@@ -216,15 +231,6 @@ function displayName({ classes }, label) {
   return classes.find((c) => c.name === label)?.display_name ?? label;
 }
 
-function percent(share) {
-  const value = 100 * share;
-  const digits = value === 0 || value === 100 || Number.isInteger(Number(value.toFixed(6))) ? 0 : 1;
-  const rounded = value.toFixed(digits);
-  if (share < 1 && Number(rounded) === 100) return ">\u00a099.9\u00a0%";
-  if (share > 0 && Number(rounded) === 0) return "<\u00a00.1\u00a0%";
-  return `${rounded}\u00a0%`;
-}
-
 function element(name, content, className = "") {
   const made = document.createElement(name);
   made.textContent = content;
@@ -272,7 +278,11 @@ $("clear").addEventListener("click", () => {
   for (const kind of Object.keys(counts)) counts[kind] = 0;
   $("tally").textContent = "None yet.";
   $("clear").hidden = true;
+  traffic.forget();
   $("files").focus();
 });
 
+$("what-if").addEventListener("input", traffic.redraw);
+
+setInterval(refresh, REFRESH_MS);
 start();

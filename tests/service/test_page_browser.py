@@ -205,6 +205,39 @@ def test_an_image_waits_when_its_key_is_withdrawn(page: Chrome) -> None:
     page.execute_script("sessionStorage.clear()")
 
 
+def test_live_traffic_is_shown_against_what_is_expected(browser: Chrome, tmp_path: Path) -> None:
+    """Nothing at first; then what was answered, beside the share that is expected of known ones."""
+    with served(tiny_bundle(tmp_path / "b"), tmp_path / "log") as service:
+        browser.get(service.url)
+        _wait(browser, lambda d: d.find_element(By.ID, "live").text.startswith("Nothing answered"))
+        for name in ("red", "green", "white"):
+            _drop(browser, f"{name}.jpg", colour_image(name))
+        _answers(browser, 3)
+        _wait(browser, lambda d: "3 images" in d.find_element(By.ID, "live").text)
+        live = browser.find_element(By.ID, "live").text.replace("\u00a0", " ")
+        assert live == (
+            "Refused 33.3 % of the 3 images answered since the service started; "
+            "3.0 % of known images are expected."
+        )
+
+
+def test_another_limit_can_be_tried_with_the_keyboard(page: Chrome) -> None:
+    """The slider begins at the present limit; at its end half of the known images are refused."""
+    _drop(page, "w.jpg", colour_image("white"))
+    _answers(page, 1)
+    slider = page.find_element(By.ID, "what-if")
+    _wait(page, lambda d: "1 of the 1 below" in d.find_element(By.ID, "what-if-words").text)
+    assert page.find_element(By.ID, "what-if-at").text.replace("\u00a0", " ") == "3.0 %, as it is"
+    slider.send_keys(Keys.HOME)
+    words = page.find_element(By.ID, "what-if-words").text.replace("\u00a0", " ")
+    assert words.startswith("It refuses about 0 % of known images, ")
+    assert words.endswith(" and 0 of the 1 below.")
+    slider.send_keys(Keys.END)
+    words = page.find_element(By.ID, "what-if-words").text.replace("\u00a0", " ")
+    assert words.startswith("It refuses about 49.8 % of known images, ")
+    assert slider.get_attribute("aria-valuetext") == "50\u00a0%"
+
+
 def test_the_keyboard_is_enough(page: Chrome) -> None:
     """Tab reaches the file chooser, and a clear mark shows where one is."""
     body = page.find_element(By.TAG_NAME, "body")
