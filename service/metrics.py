@@ -1,17 +1,26 @@
 """Every metric of the service: all names, labels and buckets are in this file."""
 
+import warnings
 from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from itertools import accumulate
-from typing import Final, get_args
+from typing import Final, Literal, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 
 from models.bundle import Bundle
 from models.decision import Decision
 from service.errors import Outcome, wire
+from service.shared_metrics import exposition, is_shared
 from service.waiting import Stages
 from service.workers import Reason
 
@@ -28,6 +37,8 @@ SECONDS: Final = (
 MAX_LABELS: Final = 200
 OTHER: Final = "other"
 _BUNDLE: Final = ("bundle", "version")
+Mode = Literal["livesum", "livemin"]
+"""How the values of several processes become one."""
 
 
 class Metrics:
@@ -36,7 +47,8 @@ class Metrics:
     def __init__(self) -> None:
         """Create them all, the counters that are not about a bundle at zero."""
         self.registry = registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
+        if not is_shared():  # of several processes it would show the one that happens to answer
+            ProcessCollector(registry=registry)
         self.received = Counter(
             "croft_images_received_total",
             "Images that arrived, counted on arrival and not from their outcomes.",
@@ -100,29 +112,33 @@ class Metrics:
         )
 
     def _add_gauges(self) -> None:
-        def gauge(name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
-            return Gauge(name, text, labels, registry=self.registry)
+        def gauge(name: str, text: str, mode: Mode) -> Gauge:
+            return Gauge(name, text, multiprocess_mode=mode, registry=self.registry)
 
-        self.queue_images = gauge("croft_queue_images", "Images that wait or are being uploaded.")
-        self.queue_limit = gauge("croft_queue_limit_images", "How many may wait.")
-        self.ready = gauge("croft_ready", "1 if requests are welcome.")
-        self.bundle_info = gauge(
+        def fact(name: str, text: str, labels: tuple[str, ...] = _BUNDLE) -> Gauge:
+            return Gauge(
+                name, text, labels, multiprocess_mode="livemostrecent", registry=self.registry
+            )
+
+        self.queue_images = gauge(
+            "croft_queue_images", "Images that wait or are being uploaded.", "livesum"
+        )
+        self.queue_limit = gauge("croft_queue_limit_images", "How many may wait.", "livesum")
+        self.ready = gauge("croft_ready", "1 if requests are welcome.", "livemin")
+        self.bundle_info = fact(
             "croft_bundle_info",
             "1 for every loaded bundle.",
             (*_BUNDLE, "score", "method", "tuning", "backbone", "encoder"),
         )
-        self.calibration_images = gauge("croft_calibration_images", "Calibration images.", _BUNDLE)
-        self.calibration_rank = gauge(
-            "croft_calibration_rank", "Rank of the threshold among the calibration scores.", _BUNDLE
+        self.calibration_images = fact("croft_calibration_images", "Calibration images.")
+        self.calibration_rank = fact(
+            "croft_calibration_rank", "Rank of the threshold among the calibration scores."
         )
-        self.expected_rejection_rate = gauge(
+        self.expected_rejection_rate = fact(
             "croft_expected_rejection_rate",
             "Share of known images that is rejected on average: rank / (n + 1).",
-            _BUNDLE,
         )
-        self.alpha = gauge(
-            "croft_alpha", "Largest share of known images that may be rejected.", _BUNDLE
-        )
+        self.alpha = fact("croft_alpha", "Largest share of known images that may be rejected.")
         self._of_bundle = (
             self.calibration_images,
             self.calibration_rank,
@@ -154,9 +170,17 @@ class Metrics:
 
     def remove_bundle(self, bundle: Bundle) -> None:
         """Publish no longer what a bundle is. What was counted stays, or sums would fall."""
-        self.bundle_info.remove(*_facts(bundle))
-        for gauge in self._of_bundle:
-            gauge.remove(*_key(bundle))
+        with warnings.catch_warnings():  # several processes: `exposition` leaves them out
+            warnings.simplefilter("ignore", UserWarning)
+            self.bundle_info.remove(*_facts(bundle))
+            for gauge in self._of_bundle:
+                gauge.remove(*_key(bundle))
+
+    def exposition(self) -> bytes:
+        """Return the metrics of all processes behind the port in the text format of Prometheus."""
+        if is_shared():
+            return exposition((self.bundle_info, *self._of_bundle))
+        return generate_latest(self.registry)
 
     @contextmanager
     def counted_image(self) -> Iterator["Tally"]:

@@ -1,12 +1,14 @@
 """Errors as RFC 9457 problem documents."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from models.errors import CroftError
 from service.errors import (
     INTERNAL,
     TABLE,
@@ -19,6 +21,7 @@ from service.errors import (
 from service.schemas import Problem
 
 MEDIA_TYPE: Final = "application/problem+json"
+_UNREAD_SECONDS: Final = 1.0
 
 
 def problem_response(
@@ -48,8 +51,6 @@ def problem_body(error: Exception, *, path: str, request_id: str) -> Problem:
 
 def _headers(error: Exception) -> dict[str, str]:
     headers = {"Retry-After": str(error.retry_after)} if isinstance(error, Unavailable) else {}
-    if isinstance(error, Draining):  # a later request on this connection would find nobody
-        headers["Connection"] = "close"
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
     return headers
@@ -59,7 +60,27 @@ async def answer_problem(request: Request, error: Exception) -> Response:
     """Turn an error raised in a route into its response, and note it for the log."""
     record = request.state.record
     record.error = error
-    return problem_response(error, path=request.url.path, request_id=record.request_id)
+    response = problem_response(error, path=request.url.path, request_id=record.request_id)
+    # A later request on this connection would find nobody.
+    if isinstance(error, Draining) and await _read_to_its_end(request):
+        response.headers["Connection"] = "close"
+    return response
+
+
+async def _read_to_its_end(request: Request) -> bool:
+    """Throw away what is still being sent, within reason; say whether that was all.
+
+    A connection that is closed with data unread is reset, and the answer is lost with it.
+    """
+    try:
+        async with asyncio.timeout(_UNREAD_SECONDS):
+            async for _ in request.stream():
+                pass
+    except (TimeoutError, CroftError, ClientDisconnect):
+        return False
+    except RuntimeError:  # all of it was read before
+        return True
+    return True
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:

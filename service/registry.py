@@ -100,12 +100,12 @@ class Registry:
         drafts = [await tested(Draft(c.bundle, c.engine)) for c in self.classifiers]
         self._loaded = Loaded(tuple(self._classifier(draft) for draft in drafts))
         self._tested = True
-        self.metrics.ready.set(self.readiness().ready)
+        self.show_readiness()
 
     def drain(self) -> None:
         """Be no longer ready, take nothing new, and finish what is in flight."""
         self.draining = True
-        self.metrics.ready.set(0)
+        self.show_readiness()
         for engine in self._engines:
             engine.drain()
 
@@ -125,13 +125,22 @@ class Registry:
         """Say which workers are dead or stuck."""
         return [problem for engine in self._engines for problem in engine.problems()]
 
+    @property
+    def ready(self) -> bool:
+        """Whether requests are welcome."""
+        impaired = any(c.refused or c.engine.failing for c in self.classifiers)
+        return self._tested and not impaired and not self.draining
+
+    def show_readiness(self) -> None:
+        """Publish it: an encoder may begin to fail at any time."""
+        self.metrics.ready.set(self.ready)
+
     def readiness(self) -> Readiness:
         """Say whether requests are welcome, and if not why."""
         failures = [failure for c in self.classifiers for failure in c.failures]
-        refused = any(c.refused for c in self.classifiers)
         failing = [c.reference for c in self.classifiers if c.engine.failing]
         return Readiness(
-            ready=self._tested and not refused and not failing and not self.draining,
+            ready=self.ready,
             bundles=[c.reference for c in self.classifiers],
             warnings=[*map(in_words, failures), *map(_failing_in_words, failing)],
             failures=failures,
@@ -160,7 +169,7 @@ class Registry:
         )
         self._use(draft.engine for draft in drafts)
         self._retire(gone)
-        self.metrics.ready.set(self.readiness().ready)
+        self.show_readiness()
 
     def _classifier(self, draft: Draft) -> Classifier:
         return Classifier(

@@ -1,7 +1,8 @@
-"""``croft serve``: one process, until it is told to stop."""
+"""``croft serve``: until it is told to stop, in one process or in several behind one port."""
 
 import argparse
 import asyncio
+import contextlib
 import math
 import signal
 import socket
@@ -13,7 +14,7 @@ from pathlib import Path
 import uvicorn
 
 from models.errors import ConfigError
-from service import logs, tracing
+from service import logs, processes, tracing
 from service.app import create_app
 from service.registry import Registry
 from service.reload import Reloader
@@ -22,7 +23,9 @@ from service.settings import Settings, read_settings
 _LAST_ANSWERS_SECONDS = 2
 _TELL_SECONDS = 0.5
 """How long at least new requests are told that the process ends: those on their way as well."""
-_LAST_REQUESTS_SECONDS = 0.1
+_LAST_REQUESTS_SECONDS = 0.5
+"""How long those have to ask who are connected and have not asked yet."""
+_LOOK_SECONDS = 0.02
 _BACKLOG = 2048
 
 
@@ -37,24 +40,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port, 0 for a free one (default 8000)")
+    parser.add_argument("--processes", type=int, help="behind the port (default 1)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C, then finish what is in flight; 0 after a clean end."""
+    settings = read_settings(
+        bundles=tuple(args.bundles) or None,
+        host=args.host,
+        port=args.port,
+        processes=args.processes,
+    )
+    logs.configure(settings.log_level, settings.log_format)
+    inherited = processes.inherited_socket()
+    if inherited is not None:
+        return _serve(settings, inherited, is_child=True)
+    if settings.processes > 1:
+        with _listen(settings) as listener:
+            return processes.supervise(settings, listener)
+    return _serve(settings)
+
+
+def _serve(
+    settings: Settings, listener: socket.socket | None = None, *, is_child: bool = False
+) -> int:
     reload_wanted = threading.Event()
     signal.signal(signal.SIGHUP, lambda *_: reload_wanted.set())
-    settings = read_settings(bundles=tuple(args.bundles) or None, host=args.host, port=args.port)
-    logs.configure(settings.log_level, settings.log_format)
     registry = Registry.load(settings)
-    with tracing.opened() as tracer, _listen(settings) as listener:
+    with tracing.opened() as tracer, listener or _listen(settings) as opened:
         app = create_app(settings, registry=registry, tracer=tracer)
-        _greet(registry, listener)
         config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False)
         server = DrainingServer(config, app.state.reloader, reload_wanted)
-        # uvicorn raises the signal again when it is done, which would kill this process.
+        if is_child:
+            processes.when_orphaned(server.end)
+            app.state.reloader.tell_others = processes.tell_reloaded
+        # Until uvicorn handles them, and after: it raises a signal again when it is done.
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)
-        server.run(sockets=[listener])
+            signal.signal(number, lambda *_: server.end())
+        _greet(registry, opened)
+        server.run(sockets=[opened])
     return 0
 
 
@@ -71,13 +95,19 @@ class DrainingServer(uvicorn.Server):
         self._reloads: set[asyncio.Task[None]] = set()
 
     async def on_tick(self, counter: int) -> bool:
-        """Look, ten times a second, whether a reload is wanted."""
+        """Look, ten times a second, whether a reload is wanted, and show who is ready."""
+        if counter % 10 == 0:  # for the other processes: each shows what all have shown
+            self._reloader.registry.show_readiness()
         if self._reload_wanted.is_set():
             self._reload_wanted.clear()
             task = asyncio.create_task(self._reloader.reload_when_free())
             self._reloads.add(task)
             task.add_done_callback(self._reloads.discard)
         return await super().on_tick(counter)
+
+    def end(self) -> None:
+        """Shut down as after SIGTERM; may be called from any thread."""
+        self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take nothing new, finish what is in flight within the time allowed, then close."""
@@ -101,26 +131,17 @@ class DrainingServer(uvicorn.Server):
         A socket that is closed resets every connection that waits in it. So the accepting ends
         first, and then everybody who waits is let in by hand.
         """
-        listeners = [sock.dup() for sock in sockets]
+        last = [sock.dup() for sock in sockets]
         for server in self.servers:
             server.close()
-        for listener in listeners:
-            await self._accept_all(listener)
-            listener.close()
-        await asyncio.sleep(_LAST_REQUESTS_SECONDS)
-
-    async def _accept_all(self, listener: socket.socket) -> None:
-        listener.setblocking(False)
-        waiting = []
-        while True:
-            try:
-                waiting.append(listener.accept()[0])
-            except BlockingIOError:
-                break
-        listener.close()
-        for connection in waiting:
-            connection.setblocking(False)
+        for sock in sockets:
+            sock.close()
+        await asyncio.sleep(_LOOK_SECONDS)  # the event loop closes its side when it comes round
+        for connection in [accepted for sock in last for accepted in _accept_all(sock)]:
             await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+        end = time.monotonic() + _LAST_REQUESTS_SECONDS
+        while time.monotonic() < end and any(map(_never_asked, self.server_state.connections)):
+            await asyncio.sleep(_LOOK_SECONDS)
 
     def _protocol(self) -> asyncio.Protocol:
         """Make what talks to a connection, as uvicorn does for those that it accepts itself."""
@@ -128,6 +149,23 @@ class DrainingServer(uvicorn.Server):
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
         return protocol
+
+
+def _accept_all(listener: socket.socket) -> list[socket.socket]:
+    """Take everybody who waits, and close the socket before anybody else can come."""
+    listener.setblocking(False)
+    waiting: list[socket.socket] = []
+    with listener, contextlib.suppress(BlockingIOError):
+        while True:
+            connection, _ = listener.accept()
+            connection.setblocking(False)
+            waiting.append(connection)
+    return waiting
+
+
+def _never_asked(connection: object) -> bool:
+    """Say whether no request has come over a connection yet."""
+    return getattr(connection, "cycle", None) is None
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -42,6 +42,8 @@ class Settings(BaseSettings):
     """How many bytes of images may wait for one encoder."""
     workers: int = Field(default_factory=usable_cores, ge=1)
     """Threads that decode and encode, for each encoder."""
+    processes: int = Field(1, ge=1)
+    """Processes behind the port."""
     max_batch: int = Field(8, ge=1)
     """Most images that a worker takes at once."""
     batch_delay_ms: float = Field(0.0, ge=0, le=1000)

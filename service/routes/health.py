@@ -1,7 +1,6 @@
 """``/healthz``, ``/readyz`` and ``/metrics``: for those who run the service."""
 
 from fastapi import APIRouter, Request
-from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, Response
 
@@ -69,6 +68,6 @@ def why_not_ready(registry: Registry, state: Readiness) -> Unavailable:
 async def metrics(request: Request) -> Response:
     """Return every metric in the text format of Prometheus."""
     registry: Registry = request.app.state.registry
-    registry.metrics.ready.set(registry.readiness().ready)  # an encoder may fail at any time
-    content = generate_latest(registry.metrics.registry)
+    registry.show_readiness()
+    content = registry.metrics.exposition()
     return Response(content, headers={"Content-Type": CONTENT_TYPE_LATEST})

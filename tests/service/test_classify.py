@@ -142,7 +142,7 @@ def test_a_wrong_top_k_is_refused(client: TestClient, text: str) -> None:
 
 
 def test_a_bundle_is_chosen_by_name_and_version(serve: Serve, tmp_path: Path) -> None:
-    """By name alone the first of that name answers; an unknown one is 404 and lists the rest."""
+    """By name alone the newest of that name answers; an unknown one is 404 and lists the rest."""
     bundles = [
         load_tiny(tmp_path / f"{name}-{version}", name=name, version=version)
         for name, version in (("a", "1"), ("a", "2"), ("b", "1"))
@@ -150,7 +150,7 @@ def test_a_bundle_is_chosen_by_name_and_version(serve: Serve, tmp_path: Path) ->
     client = serve(*bundles)
     for query, expected in (
         ("", "a@1"),
-        ("?bundle=a", "a@1"),
+        ("?bundle=a", "a@2"),
         ("?bundle=a@2", "a@2"),
         ("?bundle=b", "b@1"),
     ):

@@ -84,7 +84,7 @@ def test_an_idle_service_ends_at_once(running: Served) -> None:
     """Ctrl-C is as good as SIGTERM, and an open idle connection delays nothing."""
     with socket.create_connection(("127.0.0.1", running.port), timeout=20):
         running.process.send_signal(2)
-        assert running.process.wait(5) == 0
+        assert running.process.wait(10) == 0
 
 
 def test_the_health_check_follows_readiness(

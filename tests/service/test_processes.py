@@ -1,0 +1,194 @@
+"""Several processes behind one port are one service: counted as one, healed, and ended as one."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from prometheus_client.mmap_dict import MmapedDict
+
+from service.processes import tell_reloaded
+from tests.bundles import tiny_bundle
+from tests.service.processes import (
+    QUEUE,
+    Served,
+    all_serve,
+    metrics_of,
+    served,
+    until,
+    value_of,
+)
+from tests.service.traffic import Traffic, total
+
+pytestmark = pytest.mark.slow
+
+
+def _post(url: str) -> str:
+    with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=30) as response:
+        return str(response.read().decode())
+
+
+def _children(service: Served) -> set[int]:
+    found = subprocess.run(
+        ["pgrep", "-P", str(service.process.pid)], capture_output=True, text=True, check=False
+    )
+    return {int(line) for line in found.stdout.split()}
+
+
+@contextmanager
+def _two(bundle: Path, folder: Path) -> Iterator[Served]:
+    """Serve from two processes, whose files lie below ``folder``."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(folder))
+        with served(bundle, folder / "log", processes=2) as service:
+            until(lambda: all_serve(service, 2))
+            yield service
+
+
+def _received_by(file: Path) -> float:
+    counters = MmapedDict(str(file), read_mode=True)  # type: ignore[no-untyped-call]
+    try:
+        values = counters.read_all_values()  # type: ignore[no-untyped-call]
+        return sum(float(v) for key, v, _ in values if '"croft_images_received_total"' in key)
+    finally:
+        counters.close()  # type: ignore[no-untyped-call]
+
+
+def _check_accounts(service: Served, sent: int) -> None:
+    """Whichever process answers: what was received has an outcome, and is what was sent."""
+    for _ in range(6):
+        found = metrics_of(service)
+        assert total(found, "croft_images_received_total") == sent
+        assert total(found, "croft_images_total") == sent
+        assert total(found, "croft_queue_images") == 0
+
+
+def test_the_metrics_of_all_processes_add_up(bundle_path: Path, tmp_path: Path) -> None:
+    """Both take part; any of them tells the count of the client, and the facts once."""
+    with _two(bundle_path, tmp_path) as service:
+        with Traffic(service.port) as traffic:
+            traffic.wait_for(200)
+        assert traffic.statuses.keys() == {200}
+        assert traffic.broken == []
+        _check_accounts(service, traffic.answered)
+        found = metrics_of(service)
+        assert total(found, "croft_bundle_info") == 1
+        assert total(found, "croft_calibration_images") == 300
+        assert total(found, "croft_p_value_count", bundle="colours") == traffic.answered
+        each = [_received_by(file) for file in tmp_path.glob("croft-metrics-*/counter_*.db")]
+        assert len(each) == 2
+        assert min(each) > 0
+        assert sum(each) == traffic.answered
+
+
+def test_a_killed_process_is_replaced(bundle_path: Path, tmp_path: Path) -> None:
+    """Its gauges vanish, its counters stay, what it was working on is counted as failed."""
+    with _two(bundle_path, tmp_path) as service:
+        victim = min(_children(service))
+        with Traffic(service.port) as traffic:
+            traffic.wait_for(200)
+            os.kill(victim, signal.SIGKILL)
+            until(lambda: value_of(service, "croft_queue_limit_images") == QUEUE)
+            traffic.wait_for(50)
+            broken = len(traffic.broken)
+            until(lambda: value_of(service, "croft_queue_limit_images") == 2 * QUEUE)
+            traffic.wait_for(200)
+            assert len(traffic.broken) == broken, traffic.broken
+        assert traffic.statuses.keys() == {200}
+        assert victim not in _children(service)
+        assert len(_children(service)) == 2
+        found = metrics_of(service)
+        failed = total(found, "croft_images_total", outcome="failed")
+        assert failed <= broken
+        assert total(found, "croft_images_total", outcome="accepted") >= traffic.answered
+        _check_accounts(service, int(total(found, "croft_images_received_total")))
+        assert not list(tmp_path.glob(f"croft-metrics-*/gauge_live*_{victim}.db"))
+
+
+def test_images_that_die_with_their_process_are_counted(bundle_path: Path, tmp_path: Path) -> None:
+    """One is being uploaded when its process is killed: received, and then failed."""
+    with _two(bundle_path, tmp_path) as service:
+        with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
+            connection.sendall(b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx")
+            until(lambda: value_of(service, "croft_queue_images") == 1)
+            for child in _children(service):
+                os.kill(child, signal.SIGKILL)
+            assert connection.recv(1000) == b""
+        until(lambda: _ready(service))
+        found = metrics_of(service)
+        assert total(found, "croft_images_received_total") == 1
+        assert total(found, "croft_images_total", outcome="failed") == 1
+        assert total(found, "croft_queue_images") == 0
+
+
+def _ready(service: Served) -> bool:
+    try:
+        return value_of(service, "croft_ready") == 1
+    except OSError:
+        return False
+
+
+def test_a_reload_reaches_all_processes(tmp_path: Path) -> None:
+    """Who is asked answers from what it did; the other one follows."""
+    tiny_bundle(tmp_path / "bundles" / "1")
+    with _two(tmp_path / "bundles", tmp_path) as service:
+        tiny_bundle(tmp_path / "bundles" / "2", version="2", graph_seed=1)
+        with Traffic(service.port) as traffic:
+            traffic.wait_for(50)
+            assert '"added":["colours@2"]' in _post(f"{service.url}/bundles/reload")
+            until(lambda: value_of(service, "croft_reloads_total", outcome="done") == 2)
+            before = traffic.bundles["colours@1"]
+            traffic.wait_for(100)
+            # Those that began before the second swap may still be answered by the old one.
+            assert traffic.bundles["colours@1"] <= before + 8
+        assert traffic.broken == []
+        assert traffic.statuses.keys() == {200}
+        for _ in range(6):
+            found = metrics_of(service)
+            assert total(found, "croft_bundle_info") == 1
+            assert total(found, "croft_bundle_info", version="2") == 1
+            assert total(found, "croft_alpha", version="1") == 0
+        _check_accounts(service, traffic.answered)
+
+
+def test_sighup_to_the_parent_reloads_all(tmp_path: Path) -> None:
+    """As for one process."""
+    tiny_bundle(tmp_path / "bundles" / "1")
+    with _two(tmp_path / "bundles", tmp_path) as service:
+        tiny_bundle(tmp_path / "bundles" / "2", version="2")
+        service.process.send_signal(signal.SIGHUP)
+        until(lambda: value_of(service, "croft_reloads_total", outcome="done") == 2)
+        assert value_of(service, "croft_bundle_info", version="2") == 1
+
+
+def test_bundles_that_cannot_be_served_end_it(tmp_path: Path) -> None:
+    """Status 1, and the reason once, not once a process."""
+    command = [sys.executable, "-m", "croft", "serve", str(tmp_path), "--port", "0"]
+    done = subprocess.run(
+        [*command, "--processes", "3"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("no bundle there") == 1
+    assert "giving up" in done.stderr
+    assert done.stdout == ""
+
+
+def test_children_end_with_their_parent(bundle_path: Path, tmp_path: Path) -> None:
+    """A parent that is killed can tell nobody; nobody is left behind on the port all the same."""
+    with _two(bundle_path, tmp_path) as service:
+        children = _children(service)
+        service.process.kill()
+        service.process.wait(10)
+        until(lambda: not any(Path(f"/proc/{child}/cmdline").exists() for child in children))
+
+
+def test_a_child_tells_by_a_line(capfd: pytest.CaptureFixture[str]) -> None:
+    """The parent reads it."""
+    tell_reloaded()
+    assert capfd.readouterr().out == "reloaded\n"
