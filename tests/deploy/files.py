@@ -18,7 +18,12 @@ DASHBOARDS: Final = sorted((ROOT / "deploy/grafana/dashboards").glob("*.json"))
 PROMETHEUS: Final = ROOT / "deploy/prometheus"
 RULE_FILES: Final = ("recording.yml", "alerts.yml")
 
-_SAMPLE_VALUES: Final = {"$__rate_interval": "1m", "$__range": "1h", "$bundle": ".*"}
+_SAMPLE_VALUES: Final = {
+    "$__rate_interval": "1m",
+    "$__range": "1h",
+    "$bundle": ".*",
+    "$instance": ".*",
+}
 
 
 def compose() -> dict[str, Any]:
@@ -64,6 +69,13 @@ def expressions() -> Iterator[tuple[str, str]]:
             yield panel["title"], substitute(target["expr"])
 
 
+def annotations() -> Iterator[tuple[str, str]]:
+    """Yield (name, PromQL) of what is marked on the time axis, variables replaced."""
+    for board in boards():
+        for annotation in board["annotations"]["list"]:
+            yield annotation["name"], substitute(annotation["expr"])
+
+
 def substitute(expression: str) -> str:
     """Return the expression as Grafana would send it."""
     for name, value in _SAMPLE_VALUES.items():
@@ -88,6 +100,11 @@ def alerts() -> dict[str, dict[str, Any]]:
     return {rule["alert"]: rule for rule in rules() if "alert" in rule}
 
 
+def known_names() -> set[str]:
+    """Return what can be asked for: published by the service, recorded, or Prometheus' own."""
+    return published() | records().keys() | {"ALERTS", "up"}
+
+
 def published() -> set[str]:
     """Return the names that a scrape of the service shows, histograms' series included."""
     suffixes = {
@@ -100,8 +117,9 @@ def published() -> set[str]:
 
 
 def names_in(expression: str) -> set[str]:
-    """Return the names of Croft's metrics and recording rules in a PromQL expression."""
-    return set(re.findall(r"\b(?:[a-z_]+:)?croft[\w:]*", without_strings(expression)))
+    """Return the names of metrics and recording rules in a PromQL expression."""
+    names = r"\b(?:[a-z_]+:)?(?:croft|process)[\w:]*|\bALERTS\b|\bup\b"
+    return set(re.findall(names, without_strings(expression)))
 
 
 def without_strings(expression: str) -> str:

@@ -1,22 +1,31 @@
 """Every Grafana panel explains itself and asks for something that can be answered."""
 
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.deploy.files import (
+    DASHBOARDS,
+    ROOT,
+    annotations,
     boards,
     check_queries,
     divisors,
     expressions,
+    known_names,
     names_in,
     panels,
     published,
     records,
+    rules,
 )
 
+BUILD = ROOT / "deploy/grafana/build.py"
 TITLES = [panel["title"] for panel in panels()]
 
 
@@ -93,20 +102,83 @@ def test_a_panel_asks_for_metrics_that_exist(title: str, expression: str) -> Non
     """Every name in a query is published by the service or recorded by a rule."""
     asked = names_in(expression)
     assert asked, title
-    assert asked <= published() | records().keys()
+    assert asked <= known_names()
 
 
-def test_the_bundle_variable_asks_for_a_metric_that_exists() -> None:
-    """The list of bundles to choose from comes from a metric with that label."""
+def test_a_board_can_be_narrowed_down() -> None:
+    """Every board lets data source, bundle and instance be chosen, all of them at first."""
     for board in boards():
-        (variable,) = [v for v in board["templating"]["list"] if v["name"] == "bundle"]
-        assert names_in(variable["query"]["query"]) == {"croft_bundle_info"}
-        assert "croft_bundle_info" in published()
+        source, *queried = board["templating"]["list"]
+        assert (source["name"], source["type"]) == ("datasource", "datasource")
+        assert [variable["name"] for variable in queried] == ["bundle", "instance"]
+        for variable in queried:
+            assert names_in(variable["query"]["query"]) <= published()
+            assert variable["multi"]
+            assert variable["allValue"] == ".*"
+
+
+def test_variables_are_used() -> None:
+    """Each variable narrows something down, and none is used without being declared."""
+    for board in boards():
+        used = set(re.findall(r"\$(\w+)", json.dumps(board["panels"])))
+        declared = {variable["name"] for variable in board["templating"]["list"]}
+        assert used - {"__rate_interval", "__range"} <= declared
+        assert {"bundle", "instance"} & used
+
+
+def test_a_board_marks_changes_of_bundles() -> None:
+    """Bundles that come and go are marked on the time axis of every board."""
+    for board in boards():
+        marked = board["annotations"]["list"]
+        assert [annotation["name"] for annotation in marked] == ["Bundle loaded", "Bundle removed"]
+        assert {name for one in marked for name in names_in(one["expr"])} == {"croft_bundle_info"}
+
+
+def test_boards_are_linked() -> None:
+    """Every board leads to the others, with its time range and variables."""
+    for board in boards():
+        (link,) = board["links"]
+        assert set(link["tags"]) <= set(board["tags"])
+        assert link["keepTime"]
+        assert link["includeVars"]
+
+
+def test_every_recording_rule_is_used() -> None:
+    """What is recorded is shown on a board, or asked for by an alert or another rule."""
+    asked = [expression for _, expression in expressions()]
+    asked += [rule["expr"] for rule in rules()]
+    assert records().keys() <= {name for expression in asked for name in names_in(expression)}
+
+
+def test_the_boards_are_what_the_file_makes() -> None:
+    """Nobody edits the JSON by hand: ``build.py --check`` agrees with every board."""
+    _build("--check")
+
+
+def test_the_check_notices_a_changed_board(tmp_path: Path) -> None:
+    """A board that was edited, that is missing or that nobody makes is named."""
+    folder = tmp_path / "dashboards"
+    folder.mkdir()
+    (tmp_path / BUILD.name).write_text(BUILD.read_text())
+    for path in DASHBOARDS[1:]:
+        (folder / path.name).write_text(path.read_text())
+    (folder / DASHBOARDS[1].name).write_text("{}")
+    (folder / "stranger.json").write_text("{}")
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        _build("--check", file=tmp_path / BUILD.name)
+    for name in (DASHBOARDS[0].name, DASHBOARDS[1].name, "stranger.json"):
+        assert name in caught.value.stderr
+    assert DASHBOARDS[2].name not in caught.value.stderr
+
+
+def _build(*arguments: str, file: Path = BUILD) -> None:
+    command = [sys.executable, str(file), *arguments]
+    subprocess.run(command, check=True, capture_output=True, text=True)
 
 
 def test_every_expression_parses(tmp_path: Path) -> None:
     """promtool reads each query, as a recording rule, without complaint."""
-    check_queries([expression for _, expression in expressions()], tmp_path)
+    check_queries([query for _, query in (*expressions(), *annotations())], tmp_path)
 
 
 def test_the_parser_notices_a_broken_expression(tmp_path: Path) -> None:
