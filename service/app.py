@@ -21,7 +21,7 @@ from service.openapi import describe
 from service.problems import answer_problem
 from service.registry import Registry
 from service.reload import Reloader
-from service.routes import bundles, classify, health, oip, oip_infer, pages
+from service.routes import batch, bundles, classify, health, oip, oip_infer, pages
 from service.settings import Settings
 from service.tracing import RequestTracer
 
@@ -68,7 +68,7 @@ def create_app(
     app.add_middleware(RecordMiddleware, metrics=loaded.metrics, tracer=tracer)
     app.add_exception_handler(CroftError, answer_problem)
     app.add_exception_handler(HTTPException, _answer_http_error)
-    for routes in (classify, bundles, oip, oip_infer, health, pages):
+    for routes in (classify, batch, bundles, oip, oip_infer, health, pages):
         app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
     return app

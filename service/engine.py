@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from models.encoder import Encoder
 from models.errors import ImageError, Undecodable
 from models.preprocess import Preprocess
-from service.errors import DeadlineExceeded, Draining, EncodingFailed
+from service.errors import DeadlineExceeded, EncodingFailed
 from service.trial import Trial
-from service.waiting import Entry, Place, WaitingLine
+from service.waiting import Entry, Hold, Place, WaitingLine, unreached
 from service.workers import Crew, CrewConfig, Reason, Worker
 
 Pixels = NDArray[np.uint8]
@@ -100,13 +100,40 @@ class Engine:
         """
         return self._line.reserve(size)
 
+    def hold(self, size: int) -> Hold:
+        """Hold the bytes of a batch's body, of up to ``size``, until all of it is answered.
+
+        Raises:
+            Overloaded: other batches hold too much.
+            Draining: nothing new is taken.
+        """
+        return self._line.hold(size)
+
+    async def place_for_batch(self, size: int) -> Place:
+        """Wait for a place in the queue for an image of up to ``size`` bytes, of a batch.
+
+        Raises:
+            Draining: the process ends before there was a place.
+        """
+        return await self._line.place_for_batch(size)
+
+    @property
+    def batch_window(self) -> int:
+        """How many images of one batch keep all workers busy: one call in work, one waiting."""
+        return 2 * self.config.workers * self.config.max_batch
+
     def drain(self) -> None:
-        """Take nothing new; what has a place is still answered."""
+        """Take nothing new; what has a place is still answered, and so are batches."""
         self._line.drain()
+
+    def shed_batches(self) -> None:
+        """Answer what is left of batches that it was not reached."""
+        for entry in self._line.shed_batches():
+            entry.fail(unreached())
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits, uploads or is worked on."""
+        """Whether nothing waits, uploads or is worked on, and no batch is being answered."""
         return self._line.empty and self._crew.idle
 
     async def close(self) -> None:
@@ -114,7 +141,7 @@ class Engine:
         await self._crew.stop_watching()
         await self._trial.stop()
         for entry in self._line.close():
-            entry.fail(Draining("The process ended before the image was reached.", retry_after=1))
+            entry.fail(unreached())
         await self._crew.join()
 
     def problems(self) -> list[str]:

@@ -213,6 +213,20 @@ class Metrics:
             for outcome in tallies.outcomes or [rest] * tallies.images:
                 self.images.labels(*tallies.bundle, outcome).inc()
 
+    @contextmanager
+    def counted_batch(self, images: int, bundle: tuple[str, str]) -> Iterator["BatchTally"]:
+        """Count the images of a batch on arrival; those that get no outcome, by how it ended."""
+        self.received.inc(images)
+        tally = BatchTally(self, images, bundle)
+        rest: Outcome = "failed"
+        try:
+            yield tally
+        except BaseException as error:
+            rest = wire(error).outcome if isinstance(error, Exception) else "cancelled"
+            raise
+        finally:
+            self.images.labels(*bundle, rest).inc(images - sum(tally.outcomes.values()))
+
     def staged(self, stages: Stages) -> None:
         """Note how long an answered image spent in each stage."""
         for stage, histogram in self._stages.items():
@@ -277,6 +291,21 @@ class Tallies:
         """Say how many images the request has: at least one."""
         self._received.inc(images - 1)
         self.images = images
+
+
+class BatchTally:
+    """The outcomes of a batch's images, each counted as soon as it is known."""
+
+    def __init__(self, metrics: Metrics, images: int, bundle: tuple[str, str]) -> None:
+        """Begin with none."""
+        self.images = images
+        self.outcomes: dict[Outcome, int] = dict.fromkeys(OUTCOMES, 0)
+        self._counters = {o: metrics.images.labels(*bundle, o) for o in OUTCOMES}
+
+    def note(self, outcome: Outcome) -> None:
+        """Count one image."""
+        self.outcomes[outcome] += 1
+        self._counters[outcome].inc()
 
 
 class BundleMetrics:

@@ -24,7 +24,7 @@ _PROBES: Final = frozenset(
     {"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"}
 )
 _ids = random.Random()
-_MANY_IMAGES: Final = re.compile(r"/v2/models/[^/]+(/versions/[^/]+)?/infer")
+_MANY_IMAGES: Final = re.compile(r"/classify/batch|/v2/models/[^/]+(/versions/[^/]+)?/infer")
 """Paths whose bodies hold many images."""
 _OTHER: Final = "other"
 """Pages, static files and paths that do not exist, as a label of metrics."""

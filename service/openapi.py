@@ -5,13 +5,15 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 
 from models.decode import FORMATS
 from service import deadline
+from service.batch_uploads import ZIP
 from service.deciding import MAX_TOP_K
 from service.problems import responses
 from service.rules import Rule, rule_for
-from service.schemas import Problem
+from service.schemas import BatchSummary, Problem
 from service.uploads import FIELD
 
 BINARY: Final = {"type": "string", "format": "binary"}
@@ -28,24 +30,27 @@ REQUEST_TIMEOUT: Final[dict[str, Any]] = {
 }
 """A parameter of every route that classifies."""
 
+_DECIDING: Final = [
+    {
+        "name": "bundle",
+        "in": "query",
+        "required": False,
+        "description": "A loaded bundle, `name` or `name@version`; without it, the default.",
+        "schema": {"type": "string"},
+    },
+    {
+        "name": "top_k",
+        "in": "query",
+        "required": False,
+        "description": "How many candidates to name; without it, CROFT_TOP_K.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": MAX_TOP_K},
+    },
+    REQUEST_TIMEOUT,
+]
+"""The query of every route that decides about images."""
+
 CLASSIFY: Final[dict[str, Any]] = {
-    "parameters": [
-        {
-            "name": "bundle",
-            "in": "query",
-            "required": False,
-            "description": "A loaded bundle, `name` or `name@version`; without it, the default.",
-            "schema": {"type": "string"},
-        },
-        {
-            "name": "top_k",
-            "in": "query",
-            "required": False,
-            "description": "How many candidates to name; without it, CROFT_TOP_K.",
-            "schema": {"type": "integer", "minimum": 1, "maximum": MAX_TOP_K},
-        },
-        REQUEST_TIMEOUT,
-    ],
+    "parameters": _DECIDING,
     "requestBody": {
         "required": True,
         "description": f"One image file: {', '.join(FORMATS)}, HEIC and AVIF where installed.",
@@ -76,6 +81,45 @@ CLASSIFY: Final[dict[str, Any]] = {
     },
 }
 """Body, query and header of ``POST /classify``, which reads them by itself."""
+
+BATCH: Final[dict[str, Any]] = {
+    "parameters": _DECIDING,
+    "requestBody": {
+        "required": True,
+        "description": "Image files, each as `/classify` takes it.",
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {FIELD: {"type": "array", "items": BINARY, "minItems": 1}},
+                    "required": [FIELD],
+                }
+            },
+            ZIP: {"schema": BINARY},
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "images": {
+                            "type": "array",
+                            "minItems": 1,
+                            "items": {
+                                "type": "object",
+                                "properties": {
+                                    "b64": {"type": "string", "format": "byte"},
+                                    "id": {"type": "string"},
+                                },
+                                "required": ["b64"],
+                            },
+                        }
+                    },
+                    "required": ["images"],
+                }
+            },
+        },
+    },
+}
+"""Body and query of ``POST /classify/batch``, which reads both by itself."""
 
 BUNDLE_NAME: Final[dict[str, Any]] = {
     "parameters": [
@@ -119,6 +163,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         )
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         schemas["Problem"] = Problem.model_json_schema()
+        schemas["BatchSummary"] = _flat(BatchSummary)
         document["components"]["schemas"] = dict(sorted(schemas.items()))
         document["components"]["securitySchemes"] = _KEY_SCHEMES
         for path, operations in document["paths"].items():
@@ -138,6 +183,13 @@ def _describe_access(operation: dict[str, Any], rule: Rule) -> None:
         statuses.append(429)
     refusals = {str(status): answer for status, answer in responses(*statuses).items()}
     operation["responses"] = dict(sorted({**operation["responses"], **refusals}.items()))
+
+
+def _flat(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the schema of a model whose parts are among the components anyway."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)
+    return schema
 
 
 def as_text(app: FastAPI) -> str:

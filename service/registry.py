@@ -109,6 +109,11 @@ class Registry:
         for engine in self._engines:
             engine.drain()
 
+    def shed_batches(self) -> None:
+        """Answer what is left of batches that it was not reached."""
+        for engine in self.engines:
+            engine.shed_batches()
+
     async def finished(self) -> None:
         """Wait until nothing is in flight."""
         while not all(engine.idle for engine in self._engines):

@@ -60,6 +60,46 @@ class Problem(_Body):
     error: str = Field(description="The same as `detail`, for clients that look here.")
 
 
+class _Item(_Body):
+    index: int = Field(description="Which image of the batch, from 0.")
+    name: str | None = Field(description="Its file name or id, as it was sent; null without one.")
+    status: int = Field(description="What `/classify` would have answered.")
+
+
+class AnsweredItem(DecisionBody, _Item):
+    """An image of a batch that got a decision."""
+
+
+class FailedItem(_Item):
+    """An image of a batch that got none."""
+
+    problem: Problem
+
+
+class BatchCounts(_Body):
+    """The images of a batch by outcome."""
+
+    images: int = Field(description="All of them.")
+    accepted: int
+    rejected: int
+    invalid: int = Field(description="Status 4xx.")
+    failed: int = Field(description="Status 500.")
+    shed: int = Field(description="Status 503 or 504: worth another try.")
+
+
+class BatchAnswer(_Answer):
+    """The answers for a batch, in the order of its images."""
+
+    items: list[AnsweredItem | FailedItem]
+    counts: BatchCounts
+
+
+class BatchSummary(_Answer):
+    """The last line of a stream; one without it was cut off."""
+
+    summary: BatchCounts
+
+
 class ClassBody(_Body):
     """A known class."""
 

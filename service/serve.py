@@ -119,7 +119,7 @@ class DrainingServer(uvicorn.Server):
             async with asyncio.timeout(allowed):
                 await asyncio.gather(registry.finished(), asyncio.sleep(_TELL_SECONDS))
         except TimeoutError:
-            pass
+            registry.shed_batches()
         await self._answer_the_last(sockets or [])
         left = allowed - (time.monotonic() - started)
         self.config.timeout_graceful_shutdown = max(_LAST_ANSWERS_SECONDS, math.ceil(left))

@@ -93,12 +93,17 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _one_body_fits_the_queue(self) -> Self:
-        for name in ("max_body_bytes", "max_batch_bytes"):
-            if self.queue_bytes < (most := getattr(self, name)):
-                raise ValueError(
-                    f"queue_bytes ({self.queue_bytes}) must be at least {name} ({most}), or the "
-                    "largest body could never be queued"
-                )
+        if self.queue_bytes < self.max_body_bytes:
+            raise ValueError(
+                f"queue_bytes ({self.queue_bytes}) must be at least max_body_bytes "
+                f"({self.max_body_bytes}), or the largest body could never be queued"
+            )
+        if self.queue_bytes < max(4 * self.max_body_bytes, 2 * self.max_batch_bytes):
+            raise ValueError(
+                f"queue_bytes ({self.queue_bytes}) must be at least 2 times max_batch_bytes "
+                f"({self.max_batch_bytes}) and 4 times max_body_bytes ({self.max_body_bytes}): "
+                "batches may hold half of it, and their images a quarter"
+            )
         return self
 
 

@@ -58,7 +58,7 @@ def _from_form(body: bytes, content_type: str) -> bytes:
         raise BadRequest(f"The form has no field `{FIELD}`; its fields: {given}. {_FORMS}")
     if len(files) > 1:
         raise BadRequest(f"The form has {len(files)} fields `{FIELD}`; send one image a request.")
-    if not files[0].is_file:
+    if files[0].filename is None:
         raise BadRequest(f"The field `{FIELD}` is text and not a file: give it a filename.")
     return bytes(files[0].data)
 

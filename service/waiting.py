@@ -1,6 +1,8 @@
 """The line of images that wait for a worker: bounded in images and in bytes.
 
 A place is reserved before the upload is read, so that what is being uploaded counts as well.
+Images of batches come after all others, and have a share of the line: a batch holds its body's
+bytes, and each of its images waits for a place in place of being refused one.
 """
 
 import asyncio
@@ -27,6 +29,13 @@ _RETRY_SECONDS: Final = (1, 60)
 """Least and most that Retry-After says."""
 _RETRY_UNKNOWN: Final = 5
 """What it says while nothing has been answered that a rate could be measured from."""
+
+BATCH_IMAGES: Final = 2
+"""Images of batches take at most one in so many places."""
+BATCH_BODIES: Final = 2
+"""Bodies of batches hold at most one in so many bytes."""
+BATCH_BYTES: Final = 4
+"""Images of batches hold at most one in so many bytes, beside the bodies."""
 
 
 @dataclass(slots=True)
@@ -81,8 +90,46 @@ class Entry:
             self.future.set_exception(error)
 
 
+@dataclass(slots=True)
+class _Share:
+    """A part of the line: how much may be in it, and how much is."""
+
+    max_images: int
+    max_bytes: int
+    images: int = 0
+    bytes: int = 0
+
+    def fits(self, size: int) -> bool:
+        return self.images < self.max_images and self.bytes + size <= self.max_bytes
+
+    def add(self, images: int, size: int) -> None:
+        self.images += images
+        self.bytes += size
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    """An image of a batch that waits for a place."""
+
+    size: int
+    future: "asyncio.Future[None]"
+    admitted: bool = False
+
+    def wake(self, error: Exception | None = None) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self.future.get_loop().call_soon_threadsafe(self._settle, error)
+
+    def _settle(self, error: Exception | None) -> None:
+        if self.future.done():
+            return
+        if error is None:
+            self.future.set_result(None)
+        else:
+            self.future.set_exception(error)
+
+
 class WaitingLine:
-    """First come, first served."""
+    """First come, first served; whatever is of a batch, after everything else."""
 
     def __init__(
         self, *, max_images: int, max_bytes: int, on_change: Callable[[int], None]
@@ -92,8 +139,13 @@ class WaitingLine:
         self.max_bytes = max_bytes
         self._on_change = on_change
         self._entries: deque[tuple[Entry, int]] = deque()
+        self._batch_entries: deque[tuple[Entry, int]] = deque()
         self._images = self._bytes = 0
-        self._draining = self._closed = False
+        part = max(1, max_images // BATCH_IMAGES)
+        self._batch = _Share(part, max_bytes // BATCH_BYTES)
+        self._bodies = _Share(part, max_bytes // BATCH_BODIES)
+        self._waiters: deque[_Waiter] = deque()
+        self._draining = self._batches_shed = self._closed = False
         self._changed = threading.Condition()
         self._rate = DrainRate()
 
@@ -105,15 +157,45 @@ class WaitingLine:
             Draining: the line takes nobody any more.
         """
         with self._changed:
-            if self._draining:
-                raise Draining(
-                    "This process is shutting down. Send the request again: another one answers.",
-                    retry_after=_RETRY_SECONDS[0],
-                )
+            self._refuse_if_draining()
             if self._images >= self.max_images or self._bytes + size > self.max_bytes:
                 raise self._overloaded()
             self._add(1, size)
         return Place(self, size)
+
+    def hold(self, size: int) -> "Hold":
+        """Hold the bytes of a batch's body, of up to ``size``, until all of it is answered.
+
+        Raises:
+            Overloaded: other batches hold too much.
+            Draining: the line takes nobody any more.
+        """
+        with self._changed:
+            self._refuse_if_draining()
+            if not self._bodies.fits(size) or self._bytes + size > self.max_bytes:
+                raise self._no_room_for_batch()
+            self._bodies.add(1, size)
+            self._bytes += size
+        return Hold(self, size)
+
+    async def place_for_batch(self, size: int) -> "Place":
+        """Wait for a place for an image of up to ``size`` bytes, of a batch that is held.
+
+        Raises:
+            Draining: the process ends before there was a place.
+        """
+        with self._changed:
+            if self._batches_shed:
+                raise unreached()
+            waiter = _Waiter(size, asyncio.get_running_loop().create_future())
+            self._waiters.append(waiter)
+            self._admit()
+        try:
+            await waiter.future
+        except BaseException:
+            self._leave(waiter)
+            raise
+        return Place(self, size, batch=True)
 
     def trade(self, held: int, sizes: Sequence[int]) -> None:
         """Take places of these sizes for one of the size ``held``: all of them or none.
@@ -139,17 +221,20 @@ class WaitingLine:
             delay: seconds to wait, once somebody is there, until there are ``most``.
         """
         with self._changed:
-            if not self._entries and not self._closed:
+            if not self._entries and not self._batch_entries and not self._closed:
                 self._changed.wait(timeout)
             if delay and self._entries:
                 self._changed.wait_for(lambda: self._closed or len(self._entries) >= most, delay)
-            if not self._entries:
+            entries = self._entries or self._batch_entries
+            if not entries:
                 return None if self._closed else []
-            share = min(most, math.ceil(len(self._entries) / sharers))
-            taken = [self._entries.popleft() for _ in range(share)]
-            self._add(-share, -sum(size for _, size in taken))
+            share = min(most, math.ceil(len(entries) / sharers))
+            taken = [entries.popleft() for _ in range(share)]
+            self._add(-share, -sum(size for _, size in taken), batch=entries is not self._entries)
             self._rate.note(share)
-            if self._entries:  # whoever waited for a delay has heard what was meant for others
+            if (
+                self._entries or self._batch_entries
+            ):  # whoever waited for a delay has heard what was meant for others
                 self._changed.notify()
         return [entry for entry, _ in taken]
 
@@ -158,59 +243,130 @@ class WaitingLine:
         with self._changed:
             self._draining = True
 
+    def shed_batches(self) -> list[Entry]:
+        """Let no image of a batch in any more, and return those that were waiting."""
+        with self._changed:
+            self._batches_shed = True
+            for waiter in self._waiters:
+                waiter.wake(unreached())
+            self._waiters.clear()
+            return self._clear(self._batch_entries, batch=True)
+
     def close(self) -> list[Entry]:
         """Send the workers home and return who was still waiting."""
+        left = self.shed_batches()
         with self._changed:
             self._draining = self._closed = True
-            left = [entry for entry, _ in self._entries]
-            self._add(-len(left), -sum(size for _, size in self._entries))
-            self._entries.clear()
+            left += self._clear(self._entries, batch=False)
             self._changed.notify_all()
         return left
 
     @property
     def empty(self) -> bool:
-        """Whether nobody waits or uploads."""
-        return self._images == 0
+        """Whether nobody waits or uploads, and no batch is being answered."""
+        return self._images == 0 and self._bodies.images == 0
 
-    def put(self, entry: Entry, *, reserved: int) -> None:
+    def put(self, entry: Entry, *, reserved: int, batch: bool) -> None:
         """Turn a reserved place into a waiting entry."""
         with self._changed:
-            self._bytes += len(entry.data) - reserved
-            self._entries.append((entry, len(entry.data)))
+            self._add(0, len(entry.data) - reserved, batch=batch)
+            entries = self._batch_entries if batch else self._entries
+            entries.append((entry, len(entry.data)))
             self._changed.notify()
 
-    def give_back(self, size: int) -> None:
+    def give_back(self, size: int, *, batch: bool) -> None:
         """Free a place that was never used."""
         with self._changed:
-            self._add(-1, -size)
+            self._add(-1, -size, batch=batch)
 
-    def _add(self, images: int, size: int) -> None:
+    def let_go(self, size: int, *, bodies: int) -> None:
+        """Free so many bytes of batches' bodies, and so many of these bodies."""
+        with self._changed:
+            self._bodies.add(-bodies, -size)
+            self._add(0, -size)
+
+    def _add(self, images: int, size: int, *, batch: bool = False) -> None:
         self._images += images
         self._bytes += size
-        self._on_change(images)
+        if batch:
+            self._batch.add(images, size)
+        if images:
+            self._on_change(images)
+        if self._waiters and (images < 0 or size < 0):
+            self._admit()
+
+    def _admit(self) -> None:
+        """Give places to those who wait for one, in order, as far as there is room."""
+        while self._waiters and self._has_room(self._waiters[0].size):
+            waiter = self._waiters.popleft()
+            waiter.admitted = True
+            self._add(1, waiter.size, batch=True)
+            waiter.wake()
+
+    def _has_room(self, size: int) -> bool:
+        return (
+            self._batch.fits(size)
+            and self._images < self.max_images
+            and self._bytes + size <= self.max_bytes
+        )
+
+    def _leave(self, waiter: _Waiter) -> None:
+        """Forget a waiter whose batch needs its place no more, admitted or not."""
+        with self._changed:
+            if waiter.admitted:
+                self._add(-1, -waiter.size, batch=True)
+            elif waiter in self._waiters:
+                self._waiters.remove(waiter)
+                self._admit()
+
+    def _clear(self, entries: deque[tuple[Entry, int]], *, batch: bool) -> list[Entry]:
+        left = [entry for entry, _ in entries]
+        size = sum(size for _, size in entries)
+        entries.clear()
+        self._add(-len(left), -size, batch=batch)
+        return left
+
+    def _refuse_if_draining(self) -> None:
+        if self._draining:
+            raise Draining(
+                "This process is shutting down. Send the request again: another one answers.",
+                retry_after=_RETRY_SECONDS[0],
+            )
 
     def _overloaded(self, *, wanted: int = 1) -> Overloaded:
-        rate = self._rate.per_second()
-        least, most = _RETRY_SECONDS
-        wait = _RETRY_UNKNOWN if rate == 0 else math.ceil(self._images / rate)
         state = "is full" if wanted == 1 else f"has no room for {wanted} images at once"
         return Overloaded(
             f"The queue {state}: {self._images} of {self.max_images} images, {self._bytes:,} of "
             f"{self.max_bytes:,} bytes. Try again after the time in Retry-After.",
-            retry_after=min(most, max(least, wait)),
+            retry_after=self._retry_after(),
         )
+
+    def _no_room_for_batch(self) -> Overloaded:
+        bodies = self._bodies
+        return Overloaded(
+            f"There is no room for another batch: {bodies.images} of at most {bodies.max_images} "
+            f"hold {bodies.bytes:,} of {bodies.max_bytes:,} bytes, the queue has {self._bytes:,} "
+            f"of {self.max_bytes:,}. Try again after the time in Retry-After.",
+            retry_after=max(_RETRY_UNKNOWN, self._retry_after()),
+        )
+
+    def _retry_after(self) -> int:
+        rate = self._rate.per_second()
+        least, most = _RETRY_SECONDS
+        wait = _RETRY_UNKNOWN if rate == 0 else math.ceil(self._images / rate)
+        return min(most, max(least, wait))
 
 
 class Place:
     """A reserved place: used once by ``submit``, or given back on the way out."""
 
-    __slots__ = ("_line", "_size", "_used")
+    __slots__ = ("_batch", "_line", "_size", "_used")
 
-    def __init__(self, line: WaitingLine, size: int) -> None:
-        """Made by ``WaitingLine.reserve``."""
+    def __init__(self, line: WaitingLine, size: int, *, batch: bool = False) -> None:
+        """Made by ``WaitingLine.reserve`` and ``WaitingLine.place_for_batch``."""
         self._line = line
         self._size = size
+        self._batch = batch
         self._used = False
 
     def submit(
@@ -225,7 +381,7 @@ class Place:
         """
         entry = Entry(data, then, deadline=deadline)
         self._used = True
-        self._line.put(entry, reserved=self._size)
+        self._line.put(entry, reserved=self._size, batch=self._batch)
         return entry.future
 
     def split(self, sizes: Sequence[int]) -> list["Place"]:
@@ -254,7 +410,44 @@ class Place:
         """Free it unless it was used."""
         if not self._used:
             self._used = True
-            self._line.give_back(self._size)
+            self._line.give_back(self._size, batch=self._batch)
+
+
+class Hold:
+    """The bytes that a batch's body occupies, until the end of the block."""
+
+    __slots__ = ("_line", "_size")
+
+    def __init__(self, line: WaitingLine, size: int) -> None:
+        """Made by ``WaitingLine.hold``."""
+        self._line = line
+        self._size = size
+
+    def shrink(self, size: int) -> None:
+        """Keep only so many bytes, now that the true size is known."""
+        self._line.let_go(self._size - size, bodies=0)
+        self._size = size
+
+    def __enter__(self) -> Self:
+        """Hold them."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let them go."""
+        self._line.let_go(self._size, bodies=1)
+
+
+def unreached() -> Draining:
+    """Return the error of an image that still waited when the process ended."""
+    return Draining(
+        "The process ended before the image was reached. Send it again: another one answers.",
+        retry_after=_RETRY_SECONDS[0],
+    )
 
 
 class DrainRate:

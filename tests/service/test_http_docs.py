@@ -3,10 +3,8 @@
 import json
 import os
 import re
-import runpy
 import shlex
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from service.metrics import Metrics
 from service.rules import RULES
 from tests.bundles import colour_image, tiny_bundle
 from tests.service.processes import Served, served
+from tests.service.test_archive import zip_of
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "http-api.md").read_text()
@@ -116,37 +115,25 @@ def test_the_rules_of_the_document_are_the_rules() -> None:
     assert named == {rule.path for rule in RULES if rule.scope is None}
 
 
-def test_the_example_client_prints_answers(service: Served, tmp_path: Path) -> None:
-    """A known, an unknown and a broken file: a line each, and status 1 for the broken one."""
-    files = {"a.jpg": colour_image("red"), "b.jpg": colour_image("white"), "c.jpg": b"junk"}
-    for name, data in files.items():
+@pytest.mark.parametrize("command", _commands("Batch"))
+def test_the_batch_commands_of_the_document_work(
+    service: Served, tmp_path: Path, command: str
+) -> None:
+    """Each line, run beside two photos and a zip file of them, answers for each in its place."""
+    photos = {"photo.jpg": colour_image("blue"), "other.jpg": colour_image("white")}
+    for name, data in photos.items():
         (tmp_path / name).write_bytes(data)
-    script = ROOT / "examples" / "client.py"
+    (tmp_path / "photos.zip").write_bytes(zip_of(*photos.items()))
+    line = command.replace("http://127.0.0.1:8000", service.url)
     done = subprocess.run(
-        [sys.executable, script, "--url", service.url, "--top-k", "1", *files],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
+        ["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    known, unknown, broken = done.stdout.splitlines()
-    assert known.startswith("a.jpg: red (")
-    assert unknown.startswith("b.jpg: not one of the known classes")
-    assert broken.startswith("c.jpg: no answer: Not a readable image format")
-    assert done.returncode == 1
-
-
-def test_the_example_client_honours_retry_after(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Told 503 twice it waits as long as it was told, and then takes the answer."""
-    classify = runpy.run_path(str(ROOT / "examples" / "client.py"))["classify"]
-    waits: list[float] = []
-    monkeypatch.setattr("time.sleep", waits.append)
-    answers = [
-        httpx.Response(503, headers={"Retry-After": "7"}),
-        httpx.Response(503, headers={"Retry-After": "2"}),
-        httpx.Response(200, json={"label": "red"}),
-    ]
-    transport = httpx.MockTransport(lambda _request: answers.pop(0))
-    with httpx.Client(transport=transport, base_url="http://x") as client:
-        assert classify(client, b"x") == {"label": "red"}
-    assert waits == [7.0, 2.0]
+    texts = [httpx.Response(200, text=text).json() for text in done.stdout.splitlines()]
+    items = texts[0]["items"] if "items" in texts[0] else texts[:-1]
+    counts = texts[0]["counts"] if "items" in texts[0] else texts[-1]["summary"]
+    first, *others = sorted(items, key=lambda item: item["index"])
+    assert (first["status"], first["label"]) == (200, "blue")
+    assert first["name"] == ("7" if "--json" in line else "photo.jpg")
+    assert [item["rejected"] for item in others] == ([] if "--json" in line else [True])
+    assert counts["images"] == len(items)
+    assert len(first["candidates"]) == (1 if "top_k=1" in line else 3)

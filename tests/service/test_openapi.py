@@ -14,6 +14,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "openapi.json"
 
 STATUSES = {
     ("/classify", "post"): {200, 400, 401, 404, 413, 415, 422, 429, 500, 503, 504},
+    ("/classify/batch", "post"): {200, 400, 401, 404, 413, 415, 429, 500, 503, 504},
     ("/bundles", "get"): {200, 401},
     ("/bundles/reload", "post"): {200, 401, 403, 409, 503},
     ("/bundles/{name}", "get"): {200, 401, 404},

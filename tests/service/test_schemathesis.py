@@ -19,6 +19,7 @@ from schemathesis.checks import (
 
 from tests.bundles import KNOWN, colour_image, tiny_bundle
 from tests.service.processes import Served, served
+from tests.service.test_archive import zip_of
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "openapi.json"
 CHECKS: Final[list[CheckFunction]] = [
@@ -41,6 +42,10 @@ FILES: Final = st.sampled_from(IMAGES) | st.builds(
 
 for media_type in ("image/*", "application/octet-stream"):
     schemathesis.openapi.media_type(media_type, FILES)
+schemathesis.openapi.media_type(
+    "application/zip",
+    st.lists(FILES, max_size=4).map(lambda files: zip_of(*[("a.jpg", data) for data in files])),
+)
 
 schema = schemathesis.openapi.from_path(DOCUMENT)
 
