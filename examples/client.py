@@ -1,49 +1,169 @@
-"""Classify image files with a running Croft service, politely.
+"""Classify images with a running Croft service, politely.
 
-    python examples/client.py photo.jpg *.png
-    python examples/client.py --url http://127.0.0.1:8000 --bundle toybox --top-k 3 photo.jpg
+    python examples/client.py classify photo.jpg *.png --top-k 3
+    python examples/client.py batch photos/ --url http://127.0.0.1:8000
+    python examples/client.py batch photos.zip --key "$KEY"
 
-Needs httpx (pip install httpx). Prints one line a file; exit status 1 if any got no answer.
+Needs httpx and tqdm (pip install httpx tqdm). Prints one line an image; exit status 1 if any got
+no answer. Where the service wants a key: --key, or the variable CROFT_API_KEY.
 """
 
 import argparse
+import json
+import os
+import random
 import sys
 import time
+import zipfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+from tqdm import tqdm
 
-ATTEMPTS = 5
-LONGEST_WAIT_SECONDS = 30.0
+SUFFIXES = {
+    *(".avif", ".bmp", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"),
+}
+BATCH_IMAGES, BATCH_BYTES = 500, 32 * 2**20
+"""So many files of a folder go in one request; the service's own limits are higher."""
+NDJSON = {"Accept": "application/x-ndjson"}
 
 
-def classify(client: httpx.Client, data: bytes, **query: str | int) -> dict[str, Any]:
-    """Return the service's answer for the bytes of one image file.
+class NoAnswer(Exception):
+    """The service gave a problem in place of an answer, or could not be reached."""
 
-    While the service is overloaded (503) it is asked again after the time that it names.
 
-    Raises:
-        RuntimeError: it gave a problem in place of an answer.
-    """
-    for attempt in range(1, ATTEMPTS + 1):
-        response = client.post(
-            "/classify",
-            params=query,
-            content=data,
-            headers={"Content-Type": "application/octet-stream"},
-        )
-        if response.status_code != 503 or attempt == ATTEMPTS:
-            break
-        time.sleep(min(LONGEST_WAIT_SECONDS, float(response.headers.get("Retry-After", "1"))))
-    body: dict[str, Any] = response.json()
-    if response.status_code != 200:
-        raise RuntimeError(f"{body['title']}: {body['detail']}")
-    return body
+class Patience:
+    """How often, and for how long, one request is tried again: bounded in both."""
+
+    def __init__(self, *, tries: int = 6, seconds: float = 120.0) -> None:
+        """Begin with the first try."""
+        self._left = tries - 1
+        self._until = time.monotonic() + seconds
+        self._backoff = 0.5
+
+    def wait(self, why: str, *, retry_after: str | None = None) -> None:
+        """Sleep before the next try: as long as the service says, or twice as long as last time.
+
+        The random part keeps clients that were sent away together from coming back together.
+
+        Raises:
+            NoAnswer: it was the last one.
+        """
+        told = float(retry_after) if retry_after and retry_after.isdigit() else None
+        seconds = self._backoff * random.uniform(0.5, 1) if told is None else told
+        seconds += random.uniform(0, 0.1) * seconds
+        if self._left == 0 or time.monotonic() + seconds > self._until:
+            raise NoAnswer(why)
+        self._left, self._backoff = self._left - 1, min(30.0, 2 * self._backoff)
+        time.sleep(seconds)
+
+
+class Client:
+    """One service."""
+
+    def __init__(self, http: httpx.Client, *, key: str | None = None, **query: str | int) -> None:
+        """``http`` knows the service's address; ``query`` is what every request asks for."""
+        self._http = http
+        self._query = query
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+
+    def classify(self, data: bytes) -> dict[str, Any]:
+        """Return the service's answer for the bytes of one image file.
+
+        Raises:
+            NoAnswer: there is none, also after some patience.
+        """
+        headers = {**self._headers, "Content-Type": "application/octet-stream"}
+        patience = Patience()
+        while True:
+            try:
+                response = self._http.post(
+                    "/classify", params=self._query, content=data, headers=headers
+                )
+            except httpx.TransportError as error:
+                patience.wait(f"{type(error).__name__}: {error}")
+                continue
+            if response.status_code == 200:
+                answer: dict[str, Any] = response.json()
+                return answer
+            _wait_or_raise(response, patience)
+
+    def batch(self, **body: Any) -> Iterator[dict[str, Any]]:
+        """Yield the item of each image of one batch, as soon as it is known.
+
+        A batch that is cut off, or whose images were not all reached, is asked for again; every
+        index is yielded once.
+
+        Args:
+            body: what httpx sends, such as ``files=`` or ``content=`` and ``headers=``.
+
+        Raises:
+            NoAnswer: there is none for the batch as a whole, also after some patience.
+        """
+        headers = {**self._headers, **body.pop("headers", {}), **NDJSON}
+        options = {"params": self._query, "headers": headers, **body}
+        patience, answered = Patience(), set[int]()
+        while True:
+            missed: dict[int, dict[str, Any]] = {}
+            try:
+                with self._http.stream("POST", "/classify/batch", **options) as response:
+                    if response.status_code != 200:
+                        response.read()
+                        _wait_or_raise(response, patience)
+                        continue
+                    for item in map(json.loads, response.iter_lines()):
+                        if "summary" in item:
+                            break
+                        if item["status"] in (503, 504):
+                            missed[item["index"]] = item
+                        elif item["index"] not in answered:
+                            answered.add(item["index"])
+                            yield item
+                    else:
+                        raise httpx.RemoteProtocolError("the stream ends without its summary")
+                if not missed.keys() - answered:
+                    return
+                patience.wait("some images were not reached")
+            except httpx.TransportError as error:
+                patience.wait(f"{type(error).__name__}: {error}")
+            except NoAnswer:
+                if not missed:
+                    raise
+                yield from (item for index, item in missed.items() if index not in answered)
+                return
+
+    def folder(self, paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
+        """Yield the items of image files, in requests of a handy size."""
+        part: list[tuple[str, tuple[str, bytes]]] = []
+        size = 0
+        for path in paths:
+            data = path.read_bytes()
+            if part and (len(part) == BATCH_IMAGES or size + len(data) > BATCH_BYTES):
+                yield from self.batch(files=part)
+                part, size = [], 0
+            part.append(("file", (str(path), data)))
+            size += len(data)
+        if part:
+            yield from self.batch(files=part)
+
+
+def _wait_or_raise(response: httpx.Response, patience: Patience) -> None:
+    try:
+        problem = response.json()
+        why = f"{problem['title']}: {problem['detail']}"
+    except (ValueError, KeyError, TypeError):  # a proxy's answer
+        why = f"status {response.status_code}"
+    if response.status_code not in (429, 503):
+        raise NoAnswer(why)
+    patience.wait(why, retry_after=response.headers.get("Retry-After"))
 
 
 def in_words(answer: dict[str, Any]) -> str:
-    """Say what an answer means."""
+    """Say what an answer, or an item of a batch, means."""
+    if "problem" in answer:
+        return f"no answer: {answer['problem']['title']}: {answer['problem']['detail']}"
     best = answer["candidates"][0]
     if answer["rejected"]:
         return (
@@ -52,25 +172,59 @@ def in_words(answer: dict[str, Any]) -> str:
     return f"{answer['label']} ({best['probability']:.1%}, p = {answer['p_value']:.3g})"
 
 
+def classify_files(client: Client, paths: list[Path]) -> int:
+    """Print a line for each file; return how many got no answer."""
+    failures = 0
+    for path in paths:
+        try:
+            words = in_words(client.classify(path.read_bytes()))
+        except (NoAnswer, OSError) as error:
+            words, failures = f"no answer: {error}", failures + 1
+        sys.stdout.write(f"{path}: {words}\n")
+    return failures
+
+
+def classify_batch(client: Client, source: Path) -> int:
+    """Print a line for each image of a folder or zip file; return how many got no answer."""
+    if source.is_dir():
+        paths = sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES)
+        items, total = client.folder(paths), len(paths)
+    else:
+        kind = {"Content-Type": "application/zip"}
+        items = client.batch(content=source.read_bytes(), headers=kind)
+        with zipfile.ZipFile(source) as archive:
+            total = sum(not info.is_dir() for info in archive.infolist())
+    failures = 0
+    with tqdm(total=total, unit="image") as bar:
+        for item in items:
+            failures += "problem" in item
+            tqdm.write(f"{item['name']}: {in_words(item)}", file=sys.stdout)
+            bar.update()
+    return failures
+
+
 def main() -> int:
-    """Classify the files of the command line."""
-    parser = argparse.ArgumentParser(description="Classify image files.")
-    parser.add_argument("files", nargs="+", type=Path)
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(description="Classify images with a Croft service.")
     parser.add_argument("--url", default="http://127.0.0.1:8000")
+    parser.add_argument("--key", default=os.environ.get("CROFT_API_KEY"))
     parser.add_argument("--bundle", help="name or name@version")
     parser.add_argument("--top-k", type=int)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("classify").add_argument("images", nargs="+", type=Path)
+    commands.add_parser("batch").add_argument("source", type=Path, metavar="DIR|ZIP")
     args = parser.parse_args()
-    query = {"bundle": args.bundle, "top_k": args.top_k}
-    failed = False
-    with httpx.Client(base_url=args.url, timeout=60) as client:
-        for path in args.files:
-            try:
-                asked = {name: value for name, value in query.items() if value is not None}
-                words = in_words(classify(client, path.read_bytes(), **asked))
-            except (RuntimeError, httpx.TransportError, OSError, ValueError) as error:
-                words, failed = f"no answer: {error}", True
-            sys.stdout.write(f"{path}: {words}\n")
-    return int(failed)
+    asked = {"bundle": args.bundle, "top_k": args.top_k}
+    query = {name: value for name, value in asked.items() if value is not None}
+    with httpx.Client(base_url=args.url, timeout=60) as http:
+        client = Client(http, key=args.key, **query)
+        try:
+            if args.command == "classify":
+                return int(classify_files(client, args.images) > 0)
+            return int(classify_batch(client, args.source) > 0)
+        except (NoAnswer, OSError, zipfile.BadZipFile) as error:
+            sys.stderr.write(f"{error}\n")
+            return 1
 
 
 if __name__ == "__main__":
