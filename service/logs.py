@@ -42,6 +42,7 @@ def configure(level: str, style: Format = "json") -> None:
     handler.setFormatter(formatter(style))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
     logging.captureWarnings(True)
     warnings.filterwarnings("ignore", module=r"PIL\.")
 

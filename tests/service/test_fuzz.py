@@ -13,6 +13,7 @@ from benchmarks.fuzzing.seeds import seeds
 from benchmarks.load.accounts import Accounts
 from models.decode import decode, formats
 from tests.bundles import colour_image, tiny_bundle
+from tests.helpers import make_image
 from tests.service.processes import served
 
 COUNT = 600
@@ -21,15 +22,25 @@ IMAGES = [colour_image("red"), colour_image("white", size=90)]
 
 @pytest.mark.slow
 def test_nothing_damaged_gets_a_5xx_hangs_or_is_lost(tmp_path: Path) -> None:
-    """Every request is answered with 2xx or 4xx, and every image is counted once."""
+    """Every request is answered with 2xx or 4xx, each image counted once, and no error logged."""
     whole = Mutant(request(IMAGES[0], b"image/jpeg"), "whole image")
+    odd = Mutant(request(_tiff_that_pillow_calls_an_error(), b"image/tiff"), "damaged image")
     with served(tiny_bundle(tmp_path / "colours"), tmp_path / "log") as service:
         found = fuzz(service.port, service.process.pid, IMAGES, count=COUNT, seed=5)
+        assert send(service.port, odd)[0] == 422
         assert send(service.port, whole)[0] == 200
+    assert '"level": "error"' not in (tmp_path / "log").read_text()
     assert found.violations() == []
     assert found.tally.statuses.total() == COUNT
     assert set(found.tally.statuses) >= {200, 400, 413, 415, 422}
     assert found.accounts.received > 0.9 * COUNT
+
+
+def _tiff_that_pillow_calls_an_error() -> bytes:
+    """Return one whose tag SamplesPerPixel says 2048 in place of 3."""
+    tag = bytes.fromhex("1501 0300 01000000")
+    before, found, after = make_image(format="TIFF").partition(tag)
+    return before + found + b"\x00\x08" + after[2:]
 
 
 GOOD = Found(
