@@ -139,12 +139,7 @@ def row_of(judged: Row) -> Row:
 
 def accuracies(rows: Sequence[Row]) -> str:
     """Return accuracies by method and known set; PACS is the mean of the four held-out domains."""
-    columns: dict[str, Callable[[Row], bool]] = {"PACS": lambda row: row["pack"] == "pacs"}
-    columns |= {
-        name: lambda row, name=name: name in (row.get("domain"), row.get("shift"))
-        for name in dict.fromkeys(row.get("domain") or row["shift"] for row in rows)
-    }
-    methods = distinct(rows, "method")
+    columns, methods = _columns(rows), distinct(rows, "method")
     cells = {
         (method, name): _spread(
             (r for r in rows if r["method"] == method and counts(r)), "accuracy"
@@ -153,6 +148,36 @@ def accuracies(rows: Sequence[Row]) -> str:
         for name, counts in columns.items()
     }
     return markdown_table("method", methods, list(columns), cells)
+
+
+def differences(rows: Sequence[Row]) -> str:
+    """Return the accuracy of `auto` minus that of two others, paired by seed, by known set."""
+    columns, others = _columns(rows), ("cross-entropy", "CRoFT")
+    cells = {
+        (other, name): _difference([row for row in rows if counts(row)], "auto", other)
+        for other in others
+        for name, counts in columns.items()
+    }
+    return markdown_table("auto minus", others, list(columns), cells)
+
+
+def _difference(rows: Sequence[Row], method: str, other: str) -> str:
+    """Return the mean over seeds and the half width of its 95 % t-interval."""
+    one, two = (
+        _by_seed((row for row in rows if row["method"] == name), "accuracy")
+        for name in (method, other)
+    )
+    difference_S = np.array([one[seed] - two[seed] for seed in one])
+    return f"{difference_S.mean():+.4f} ± {student_half(difference_S):.4f}"
+
+
+def _columns(rows: Sequence[Row]) -> dict[str, Callable[[Row], bool]]:
+    """Return which rows count in a column: all of PACS, and one known set each."""
+    columns: dict[str, Callable[[Row], bool]] = {"PACS": lambda row: row["pack"] == "pacs"}
+    return columns | {
+        name: lambda row, name=name: name in (row.get("domain"), row.get("shift"))
+        for name in dict.fromkeys(row.get("domain") or row["shift"] for row in rows)
+    }
 
 
 def by_score(rows: Sequence[Row], unknown: str, figure: str) -> str:
@@ -199,13 +224,18 @@ def _selected(rows: Sequence[Row], unknown: str) -> dict[str, str]:
 
 def _spread(rows: Iterable[Row], figure: str) -> str:
     """Return the mean over seeds and the half width of its 95 % t-interval over seeds."""
-    by_seed: dict[int, list[float]] = {}
-    for row in rows:
-        by_seed.setdefault(row["seed"], []).append(row[figure])
-    means = [mean(values) for values in by_seed.values()]
+    means = list(_by_seed(rows, figure).values())
     if len(means) < 2:
         return f"{means[0]:.3f}"
     return f"{mean(means):.3f} ± {student_half(np.array(means)):.3f}"
+
+
+def _by_seed(rows: Iterable[Row], figure: str) -> dict[int, float]:
+    """Return the mean of a figure by seed."""
+    values: dict[int, list[float]] = {}
+    for row in rows:
+        values.setdefault(row["seed"], []).append(row[figure])
+    return {seed: mean(of_seed) for seed, of_seed in values.items()}
 
 
 def load(path: Path) -> list[Row]:
@@ -246,6 +276,8 @@ def main() -> None:
         say("", f"AUROC, {unknown}", by_score(rows, unknown, "auroc"))
     if "auto" in args.methods:
         say("", selected(rows))
+    if {"auto", "cross-entropy", "CRoFT"} <= set(args.methods):
+        say("", differences(rows))
 
 
 def _read(path: Path) -> Arrays:

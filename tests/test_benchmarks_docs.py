@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.features import accuracies, by_score, load, selected
+from benchmarks.features import accuracies, by_score, differences, load, selected
 
 ROOT = Path(__file__).parents[1]
 ROWS = load(ROOT / "benchmarks" / "results" / "features.json")
@@ -15,6 +15,11 @@ def test_accuracies_and_what_selection_reaches_are_the_measured_ones() -> None:
     """Cell by cell."""
     assert accuracies(ROWS) in PAGE
     assert selected(ROWS) in PAGE
+
+
+def test_what_selection_gains_in_accuracy_is_the_measured_difference() -> None:
+    """Against cross-entropy alone, one of its own candidates, and against the defaults."""
+    assert differences(ROWS) in PAGE
 
 
 @pytest.mark.parametrize("unknown", ["caltech101", "dtd10", "imagenet120"])
