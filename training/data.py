@@ -82,11 +82,28 @@ def domain_indices(items: Sequence[Item]) -> NDArray[np.int64] | None:
 
 
 def unit_indices(items: Sequence[Item]) -> NDArray[np.int64]:
-    """Return an index (N,) that images of one group share, and identical files without a group."""
-    names = np.array(
-        [item.digest if item.group is None else f"group {item.group}" for item in items]
-    )
+    """Return an index (N,) that images share which `unit_names` keeps together."""
+    names = np.array(unit_names(items))
     return np.asarray(np.unique(names, return_inverse=True)[1], dtype=np.int64)
+
+
+def unit_names(items: Sequence[Item]) -> list[str]:
+    """Return a name for each image; those that share a digest or a group have the same.
+
+    Directly or through others (union-find): it is the first of all their groups and digests.
+    """
+    parent: dict[str, str] = {}
+
+    def find(key: str) -> str:
+        while parent.setdefault(key, key) != key:
+            parent[key] = key = parent[parent[key]]
+        return key
+
+    for item in items:
+        if item.group is not None:
+            first, second = sorted((find(item.digest), find(f"group {item.group}")))
+            parent[second] = first
+    return [find(item.digest) for item in items]
 
 
 def load_dataset(

@@ -203,6 +203,7 @@ def _foreign(
             features_KD=seen.features_KD,
             logit_scale=spec.logit_scale,
             name=encoder.stem,
+            class_names=tuple(spec.display_name for spec in classes),
             negatives=_moved(found, seen),
             remake=text if seen.missing else None,
         )

@@ -203,8 +203,9 @@ def _embed_for_tuning(
 
     train_NVD = embed("embedding views to train on", Views(config=config.views, seed=config.seed))
     labels_N, units_N = data.dataset.labels(items), unit_indices(items)
+    names = [spec.name for spec in data.dataset.classes]
     texture_ND = None
-    if request.auto and why_not(labels_N, len(data.dataset.classes), units_N) is None:
+    if request.auto and why_not(labels_N, names, units_N) is None:
         texture_ND = embed("embedding without objects", TextureView(seed=config.seed))[:, 0]
     select = data.splits.select
     select_ND = _embed(select, request, dual, encoder, "embedding images to select by")[:, 0]

@@ -9,7 +9,7 @@ from typing import Final
 
 from models.errors import ConfigError, DataError
 from training.class_names import listed
-from training.data import Dataset, Item
+from training.data import Dataset, Item, unit_names
 from training.manifest_files import PARTS
 
 _Cell = tuple[str, str | None]  # class and domain
@@ -181,20 +181,9 @@ def _check_classes(dataset: Dataset, known: Sequence[Item]) -> None:
 
 
 def _units(items: Sequence[Item]) -> list[_Unit]:
-    """Join items that share a digest or a group, directly or through others (union-find)."""
-    parent: dict[str, str] = {}
-
-    def find(key: str) -> str:
-        while parent.setdefault(key, key) != key:
-            parent[key] = key = parent[parent[key]]
-        return key
-
-    for item in items:
-        if item.group is not None:
-            parent[find(item.digest)] = find(f"group {item.group}")
     joined: dict[str, list[Item]] = {}
-    for item in items:
-        joined.setdefault(find(item.digest), []).append(item)
+    for name, item in zip(unit_names(items), items, strict=True):
+        joined.setdefault(name, []).append(item)
     return [_Unit(tuple(members)) for members in joined.values()]
 
 

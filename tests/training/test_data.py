@@ -7,12 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image, features
 
 from models.errors import ConfigError, DataError
 from tests.helpers import make_folders, make_image
-from training.data import load_dataset
+from training.data import Item, load_dataset, unit_indices
 
 
 def test_folders_become_items_with_digests(tmp_path: Path) -> None:
@@ -219,3 +220,31 @@ def test_a_broken_file_of_classes_is_found_before_any_image_is_read(tmp_path: Pa
             on_progress=lambda done, _: calls.append(done),
         )
     assert calls == []
+
+
+def test_images_share_a_unit_that_are_identical_or_of_one_group() -> None:
+    """Directly or through others, whatever their class, domain and order."""
+    chained = [("1", "g"), ("1", None), ("2", "g"), ("2", "h"), ("3", "h")]
+    others = [("4", None), ("5", None), ("4", None), ("6", "i")]
+    items = [_item(content, group) for content, group in (*chained, *others)]
+    units_N = unit_indices(items)
+    assert len(set(units_N[:5])) == 1
+    assert units_N[5] == units_N[7]
+    assert len(set(units_N[4:])) == 4
+    np.testing.assert_array_equal(unit_indices(items[::-1]), units_N[::-1])
+
+
+def test_units_of_single_images_are_in_the_order_of_their_digests() -> None:
+    """Pinned: rounds of selection follow it."""
+    assert unit_indices([_item(content, None) for content in "bdac"]).tolist() == [1, 3, 0, 2]
+
+
+def _item(content: str, group: str | None) -> Item:
+    return Item(
+        path=Path(content),
+        label=f"class {content}",
+        domain=None,
+        split=None,
+        group=group,
+        digest=f"sha256:{content}",
+    )

@@ -10,24 +10,29 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from models.bundle import Bundle
 from models.decision import decide
+from models.embed import embed_files
 from models.encoder import OnnxEncoder
 from models.errors import ConfigError, CroftError, TooFewImages
 from models.scores import STANDARD
 from tests.bundles import KNOWN, UNKNOWN, colour_image, tiny_graph
 from training.baselines.few_shot import FewShot
 from training.calibrate import CalibrateConfig
+from training.data import Item, load_dataset
 from training.encoders import EncoderRequest
 from training.pipeline import TrainRequest, TrainResult, train
 from training.recipe import TrainConfig
 from training.selection.run import run_selection
 from training.selection.select import Selection
-from training.split import SplitConfig
+from training.split import SplitConfig, split
 from training.tune import TuneConfig, Tuning
 from training.views import ViewConfig
+
+Embeddings = NDArray[np.float32]
 
 SPEC = """
 input = "image"
@@ -131,24 +136,45 @@ def test_selection_sees_training_images_only_and_its_choice_is_served(
     import training.pipeline as module
 
     seen: list[FewShot] = []
+    embedded: dict[str, tuple[list[str], Embeddings]] = {}
+
+    def spy_files(items: Sequence[Item], *args: Any, **more: Any) -> Embeddings:
+        embeddings_NVD = embed_files(items, *args, **more)
+        if not seen:
+            views = more["views"]
+            name = "plain" if views is None else type(views).__name__
+            assert name not in embedded
+            embedded[name] = [item.digest for item in items], embeddings_NVD
+        return embeddings_NVD
 
     def spy(shots: FewShot, base: TuneConfig, *, tuning: Tuning | None) -> Selection:
+        selection = run_selection(shots, base, tuning=tuning)
         seen.append(shots)
-        return run_selection(shots, base, tuning=tuning)
+        return selection
 
+    monkeypatch.setattr(module, "embed_files", spy_files)
     monkeypatch.setattr(module, "run_selection", spy)
     names = [*KNOWN, "yellow"]
     data = write_colours(tmp_path / "four", names, images=30)
-    shots = SplitConfig(shots=4)
     tune = TuneConfig(epochs=1)
-    config = replace(request_.config, split=shots, tune=tune, golden_images=0)
+    config = replace(request_.config, split=SplitConfig(shots=4), tune=tune, golden_images=0)
 
     _, bundle = run(replace(request_, data=data, auto=True, config=config, unknown={}))
 
-    (shots_seen,) = seen
-    assert len(shots_seen.labels_N) == bundle.manifest.dataset["images"]["train"] == 16  # type: ignore[index,call-overload]
-    assert shots_seen.texture_ND is not None
-    assert len(shots_seen.texture_ND) == 16
+    (shots,) = seen
+    splits = split(load_dataset(data)[0], config.split, seed=config.seed)
+    train, select = ([i.digest for i in items] for items in (splits.train, splits.select))
+    assert not {*train, *select} & {i.digest for i in (*splits.calibrate, *splits.test)}
+    assert {name: digests for name, (digests, _) in embedded.items()} == {
+        "Views": train,
+        "TextureView": train,
+        "plain": select,
+    }
+    assert shots.texture_ND is not None
+    assert shots.select is not None
+    np.testing.assert_array_equal(shots.train_NVD, embedded["Views"][1])
+    np.testing.assert_array_equal(shots.texture_ND, embedded["TextureView"][1][:, 0])
+    np.testing.assert_array_equal(shots.select[0], embedded["plain"][1][:, 0])
     with (bundle.path / "report" / "selection.csv").open() as file:
         (chosen,) = {row["score"] for row in csv.DictReader(file) if row["chosen"] == "True"}
     assert bundle.manifest.score.name == chosen

@@ -73,8 +73,8 @@ class FewShot:
                 raise ConfigError(
                     f"`{name}` must have {len(self.train_NVD)} rows, got {len(rows)}."
                 )
-        if self.epochs < 0:
-            raise ConfigError(f"`epochs` must be >= 0, got {self.epochs}.")
+        if self.epochs < 1:
+            raise ConfigError(f"`epochs` must be > 0, got {self.epochs}.")
 
 
 def _check_labels(labels_N: Labels, count: int, classes: int) -> None:

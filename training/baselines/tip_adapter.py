@@ -98,7 +98,7 @@ def tip_adapter_f(shots: FewShot) -> TipAdapter:
         return start.logit_scale * x_BD @ text_KD.T + ALPHA * affinity_BM @ values_MK
 
     optimizer = torch.optim.AdamW([keys_MD], lr=0.001, eps=1e-4)
-    total = max(1, shots.epochs * steps(shots, _BATCH_SIZE))
+    total = shots.epochs * steps(shots, _BATCH_SIZE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
     with threads(1):
         descend(shots, logits, optimizer, schedule, batch_size=_BATCH_SIZE)
@@ -118,5 +118,5 @@ def _cache(shots: FewShot) -> TipAdapter:
 def _keys(train_NVD: Floats) -> Wide:
     count, views, dim = train_NVD.shape
     means_MD = unit(train_NVD.reshape(-1, dim)).reshape(count, views, dim).mean(axis=1)
-    # Rounded, so that tuning in single precision for no epochs leaves them as they are.
+    # Rounded, so that those which tuning in single precision does not move stay as they are.
     return unit(means_MD).astype(np.float32).astype(np.float64)

@@ -44,11 +44,16 @@ def _plan(trial: Trial) -> Plan | str:
 
 def _without_embeddings(trial: Trial) -> FewShot:
     """Return classes, domains and groups of the training images: a plan asks for no more."""
-    features_KD = np.zeros((len(trial.classes), 1), dtype=np.float32)
+    text = TextSource(
+        features_KD=np.zeros((len(trial.classes), 1), dtype=np.float32),
+        logit_scale=1.0,
+        name="none",
+        class_names=tuple(spec.display_name for spec in trial.classes),
+    )
     return FewShot(
         train_NVD=np.zeros((len(trial.train), 1, 1), dtype=np.float32),
         labels_N=label_indices(trial.train, trial.classes),
-        text=TextSource(features_KD=features_KD, logit_scale=1.0, name="none"),
+        text=text,
         domains_N=domain_indices(trial.train),
         units_N=unit_indices(trial.train),
         seed=trial.seed,

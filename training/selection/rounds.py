@@ -1,8 +1,10 @@
 """Who plays the unknown: rounds that leave out a domain or a part of the images, and some classes.
 
+Images that must stay together, a unit, are never both tuned on and judged.
 Axes: N images, K classes, C classes that are kept.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.baselines.few_shot import FewShot
+from training.class_names import listed
 from training.tune import Labels
 
 Rows = NDArray[np.int64]
@@ -32,24 +35,30 @@ class Round:
     known: Rows
     """To judge by: of kept classes, in the fold."""
     left_out: Rows
-    """Of left-out classes: in the fold's domain, if folds are domains."""
+    """Of left-out classes: in the fold's domain, if folds are domains; none that must stay together
+    with an image to tune on."""
 
 
-def why_not(labels_N: Labels, classes: int, units_N: Labels | None = None) -> str | None:
+def why_not(labels_N: Labels, names: Sequence[str], units_N: Labels | None = None) -> str | None:
     """Return why known images cannot stand in for unknown ones here; None if they can.
 
     Args:
         labels_N: of the training images.
-        classes: how many there are.
+        names: of the classes.
         units_N: which images must stay together.
     """
-    if classes < LEAST_CLASSES:
+    if len(names) < LEAST_CLASSES:
         return (
-            f"there are {classes} classes, and with fewer than {LEAST_CLASSES} none can be left "
+            f"there are {len(names)} classes, and with fewer than {LEAST_CLASSES} none can be left "
             "out to play the unknown while a task remains"
         )
-    if _units_K(labels_N, classes, units_N).min() < 2:
-        return "a class has fewer than two training images, or groups of them, to hold one out"
+    counts_K = _distinct_K(labels_N, len(names), _alone_or(units_N, len(labels_N)))
+    if counts_K.min() < 2:
+        few = [name for name, count in zip(names, counts_K, strict=True) if count < 2]
+        return (
+            "fewer than two training images, or groups of them, leave none to hold out of "
+            f"{listed(few, limit=3)}: give --shots 2 or more, or more images or groups of these"
+        )
     return None
 
 
@@ -57,7 +66,8 @@ def rounds(shots: FewShot) -> list[Round]:
     """Leave out each fold and each group of classes together, in turn.
 
     A fold is a domain where every class has images of two or more, else a quarter of each
-    class's images. A domain without any image of the classes that stay is not left out with them.
+    class's images. A domain without any image of the classes that stay is not left out with them,
+    and no fold is that would leave nothing to tune on of one of them.
     """
     classes = len(shots.text.features_KD)
     rng = np.random.default_rng(shots.seed)
@@ -67,11 +77,15 @@ def rounds(shots: FewShot) -> list[Round]:
     if fold_N is None:
         fold_N = _random_folds(shots, rng)
     found = [
-        _round(shots.labels_N, fold_N == fold, group, classes, crossed=crossed)
+        _round(shots, fold_N == fold, group, crossed=crossed)
         for fold in range(int(fold_N.max()) + 1)
         for group in groups
     ]
-    return [round_ for round_ in found if len(round_.known)]
+    return [
+        round_
+        for round_ in found
+        if len(round_.known) and np.isin(round_.kept_C, shots.labels_N[round_.train]).all()
+    ]
 
 
 def by_domain(shots: FewShot) -> bool:
@@ -80,43 +94,58 @@ def by_domain(shots: FewShot) -> bool:
 
 
 def _domain_folds(shots: FewShot) -> Rows | None:
-    """Return each image's domain, or a group of domains, if every class stays without any one."""
+    """Return each image's domain, or a group of domains, if every class stays without any one.
+
+    Images of a unit that lies in several cannot be judged, and do not count.
+    """
     if shots.domains_N is None:
         return None
     fold_N: Rows = np.unique(shots.domains_N, return_inverse=True)[1] % _FOLDS
-    pairs = set(zip(shots.labels_N.tolist(), fold_N.tolist(), strict=True))
-    return fold_N if np.bincount([label for label, _ in pairs]).min() > 1 else None
+    units_N = _alone_or(shots.units_N, len(fold_N))
+    whole_N = _distinct_K(units_N, int(units_N.max()) + 1, fold_N)[units_N] == 1
+    folds_K = _distinct_K(shots.labels_N[whole_N], len(shots.text.features_KD), fold_N[whole_N])
+    return fold_N if folds_K.min() > 1 else None
 
 
 def _random_folds(shots: FewShot, rng: np.random.Generator) -> Rows:
-    """Divide the images of each class evenly; those that must stay together do."""
-    labels_N = shots.labels_N
-    units_N = np.arange(len(labels_N)) if shots.units_N is None else shots.units_N
-    classes = len(shots.text.features_KD)
-    folds = min(_FOLDS, int(_units_K(labels_N, classes, shots.units_N).min()))
-    fold_N = np.zeros(len(labels_N), dtype=np.int64)
-    for label in range(classes):
-        rows = np.flatnonzero(labels_N == label)
-        units = rng.permutation(np.unique(units_N[rows]))
-        fold_of = {unit: i % folds for i, unit in enumerate(units.tolist())}
-        fold_N[rows] = [fold_of[unit] for unit in units_N[rows].tolist()]
-    return fold_N
+    """Divide the units of each class evenly; one of several classes keeps the fold it got first."""
+    classes, labels_N = len(shots.text.features_KD), shots.labels_N
+    units_N = _alone_or(shots.units_N, len(labels_N))
+    counts_K = _distinct_K(labels_N, classes, units_N)
+    shuffled = [rng.permutation(np.unique(units_N[labels_N == k])).tolist() for k in range(classes)]
+    fold_of: dict[int, int] = {}
+    # Those with the least choice choose first.
+    for label in np.argsort(counts_K, kind="stable"):
+        held = np.bincount(
+            [fold_of[unit] for unit in shuffled[label] if unit in fold_of],
+            minlength=min(_FOLDS, int(counts_K.min())),
+        )
+        for unit in shuffled[label]:
+            if unit not in fold_of:
+                fold_of[unit] = int(held.argmin())
+                held[fold_of[unit]] += 1
+    return np.array([fold_of[unit] for unit in units_N.tolist()], dtype=np.int64)
 
 
-def _units_K(labels_N: Labels, classes: int, units_N: Labels | None) -> Rows:
-    """Return how many images a class has, (K,), counting those that stay together once."""
-    units_N = np.arange(len(labels_N)) if units_N is None else units_N
-    pairs = np.unique(np.stack([labels_N, units_N]), axis=1)
+def _alone_or(units_N: Labels | None, count: int) -> Rows:
+    """Return the units; without any, each image is one."""
+    return np.arange(count) if units_N is None else units_N
+
+
+def _distinct_K(labels_N: Labels, classes: int, values_N: Rows) -> Rows:
+    """Return how many different values the images of each class have, (K,)."""
+    pairs = np.unique(np.stack([labels_N, values_N]), axis=1)
     return np.bincount(pairs[0], minlength=classes)
 
 
-def _round(
-    labels_N: Labels, held_N: NDArray[np.bool_], group: Rows, classes: int, *, crossed: bool
-) -> Round:
-    out_N = np.isin(labels_N, group)
+def _round(shots: FewShot, held_N: NDArray[np.bool_], group: Rows, *, crossed: bool) -> Round:
+    out_N = np.isin(shots.labels_N, group)
+    train_N = ~held_N & ~out_N
+    units_N = _alone_or(shots.units_N, len(held_N))
+    unseen_N = ~np.isin(units_N, units_N[train_N])
     return Round(
-        kept_C=np.setdiff1d(np.arange(classes), group),
-        train=np.flatnonzero(~held_N & ~out_N),
-        known=np.flatnonzero(held_N & ~out_N),
-        left_out=np.flatnonzero(held_N & out_N if crossed else out_N),
+        kept_C=np.setdiff1d(np.arange(len(shots.text.features_KD)), group),
+        train=np.flatnonzero(train_N),
+        known=np.flatnonzero(held_N & ~out_N & unseen_N),
+        left_out=np.flatnonzero((held_N & out_N if crossed else out_N) & unseen_N),
     )

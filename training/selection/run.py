@@ -2,6 +2,7 @@
 
 from training.baselines.few_shot import FewShot
 from training.progress import bar, say_all
+from training.selection.forecast import forecast
 from training.selection.judge import CANDIDATES
 from training.selection.rounds import by_domain
 from training.selection.select import Plan, Selection, plan, select
@@ -33,11 +34,13 @@ def run_selection(shots: FewShot, base: TuneConfig, *, tuning: Tuning | None = N
 
 def _cost(todo: Plan, shots: FewShot) -> str:
     left_out = "a domain" if by_domain(shots) else "a part of each class's images"
+    slow = any(config.tuning != "adapter" for config in todo.settings)
+    quicker = " (--tuning adapter is the quickest kind)" if slow else ""
     return (
         f"Selection: {len(todo.settings)} settings in {len(todo.rounds)} rounds are "
         f"{todo.tunings} tunings, {len(CANDIDATES)} scores each: about "
-        f"{_duration(todo.seconds(shots))} here (--tuning adapter is the quickest kind). A round "
-        f"leaves out {left_out} and a third of the classes. Only training images are looked at."
+        f"{_duration(forecast(todo, shots))} here{quicker}. A round leaves out {left_out} and a "
+        "third of the classes. Only training images are looked at."
     )
 
 

@@ -3,21 +3,17 @@
 Axes: N images, R rounds.
 """
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from math import ceil
 from typing import Any, Final
-
-import numpy as np
 
 from models.errors import ConfigError
 from training.baselines.few_shot import FewShot
 from training.selection.choice import Verdict, choose
-from training.selection.judge import Judgement, judge, part_of_round
+from training.selection.judge import Judgement, judge
 from training.selection.rounds import Round, rounds, why_not
-from training.tune import TextSource, TuneConfig, Tuning, tune
+from training.tune import TextSource, TuneConfig, Tuning
 
 _LEVELS: Final = {
     "lambda_1": (0.0, 1.0),
@@ -30,8 +26,6 @@ of second values are tried: every pair of values then occurs twice (a half fract
 Technometrics 1961). Among them are the defaults, and cross-entropy alone."""
 _PROMPTS: Final = ("prompt", "prompt+adapter")
 """Far slower: tried with both terms of the objective, and with none."""
-_PROBED: Final = 2
-"""Steps that are timed to foretell the cost."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,15 +59,6 @@ class Plan:
         """How often the head is tuned."""
         return len(self.settings) * len(self.rounds)
 
-    def seconds(self, shots: FewShot) -> float:
-        """Foretell the time it takes here, from two steps of each of the settings."""
-        part = part_of_round(shots, self.rounds[0])
-        tuning = sum(_seconds(part, config) for config in self.settings)
-        start = time.perf_counter()
-        list(judge(shots, self.rounds[0], [replace(self.settings[0], epochs=1)]))
-        scoring = (time.perf_counter() - start) * len(self.settings)
-        return len(self.rounds) * (tuning + scoring)
-
 
 def check_base(base: TuneConfig) -> None:
     """Refuse settings whose place selection has nothing for.
@@ -101,12 +86,16 @@ def plan(shots: FewShot, base: TuneConfig, *, tuning: Tuning | None = None) -> P
         ConfigError: the base's objective is not ``croft``.
     """
     check_base(base)
-    reason = why_not(shots.labels_N, len(shots.text.features_KD), shots.units_N)
+    names = shots.text.class_names or [f"class {k}" for k in range(len(shots.text.features_KD))]
+    reason = why_not(shots.labels_N, names, shots.units_N)
     if reason is not None:
         return reason
+    found = rounds(shots)
+    if not found:
+        return "groups of images run across the classes so that no round is left to judge in"
     tried = dict.fromkeys([base, *_settings(base, shots.text)])
     settings = tuple(config for config in tried if tuning in (None, config.tuning))
-    return Plan(settings=settings, rounds=rounds(shots))
+    return Plan(settings=settings, rounds=found)
 
 
 def select(
@@ -162,18 +151,3 @@ def _settings(base: TuneConfig, text: TextSource) -> Iterator[TuneConfig]:
 def _varied(base: TuneConfig, **changes: Any) -> TuneConfig:
     gen_steps = max(1, base.gen_steps) if changes["lambda_1"] else 0
     return replace(base, gen_steps=gen_steps, **changes)
-
-
-def _seconds(part: FewShot, config: TuneConfig) -> float:
-    """Return what a tuning will take, from an epoch of a few steps."""
-    few = np.arange(len(part.labels_N))[: _PROBED * config.batch_size]
-    steps = ceil(len(few) / config.batch_size)
-    start = time.perf_counter()
-    tune(
-        part.train_NVD[few],
-        part.labels_N[few],
-        text=part.text,
-        config=replace(config, epochs=1),
-    )
-    a_step = (time.perf_counter() - start) / steps
-    return a_step * config.epochs * ceil(len(part.labels_N) / config.batch_size)

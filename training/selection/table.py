@@ -77,8 +77,7 @@ def _rows(verdict: Verdict, selection: Selection) -> Iterator[tuple[object, ...]
     for score in CANDIDATES:
         chosen = config == selection.config and score == selection.score
         for kind, figure in verdict.aurocs(score).items():
-            area = (figure.mean, figure.low, figure.high)
-            yield (*varied, right.mean, right.low, right.high, score, kind, *area, chosen)
+            yield (*varied, *_bounded(right), score, kind, *_bounded(figure), chosen)
 
 
 def _settings(verdicts: Sequence[Verdict]) -> list[str]:
@@ -105,5 +104,10 @@ def _scores(verdict: Verdict) -> list[str]:
 
 
 def _interval(figure: Figure) -> str:
-    low, high = max(0.0, figure.low), min(1.0, figure.high)
-    return f"{figure.mean:.3f} ({low:.3f}-{high:.3f})"
+    mean, low, high = _bounded(figure)
+    return f"{mean:.3f} ({low:.3f}-{high:.3f})"
+
+
+def _bounded(figure: Figure) -> tuple[float, float, float]:
+    """Return mean and bounds; a share beyond 0 or 1 is none."""
+    return figure.mean, max(0.0, figure.low), min(1.0, figure.high)

@@ -184,7 +184,7 @@ def test_coop_is_applicable_with_a_text_encoder_only(tmp_path: Path) -> None:
         ({"labels_N": np.full(32, CLASSES)}, r"Labels must be 32 of 0\.\.3"),
         ({"select": (np.ones((5, DIM), np.float32), np.full(5, -1))}, r"Labels must be 5 of"),
         ({"single": np.ones((3, DIM), np.float32)}, r"`single` must be \(4, 16\), got \(3, 16\)"),
-        ({"epochs": -1}, "`epochs` must be >= 0, got -1"),
+        ({"epochs": 0}, "`epochs` must be > 0, got 0"),
     ],
 )
 def test_what_does_not_belong_together_is_refused(changes: dict[str, Any], message: str) -> None:

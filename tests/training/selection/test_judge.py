@@ -57,14 +57,15 @@ def test_a_round_trains_on_its_own_part() -> None:
     """Of kept classes, which are counted anew; with all views, and nothing to select by."""
     given = shots(select=(np.ones((3, 12), np.float32), np.zeros(3, np.int64)))
     given = replace(given, texture_ND=far(given), single=given.text.features_KD)
+    given = replace(given, units_N=np.arange(len(given.labels_N)))
     for round_ in rounds(given):
         part = part_of_round(given, round_)
         np.testing.assert_array_equal(part.train_NVD, given.train_NVD[round_.train])
         np.testing.assert_array_equal(round_.kept_C[part.labels_N], given.labels_N[round_.train])
         kept_CD = given.text.features_KD[round_.kept_C]
         np.testing.assert_array_equal(part.text.features_KD, kept_CD)
-        rest = (part.single, part.select, part.domains_N, part.texture_ND)
-        assert rest == (None, None, None, None)
+        rest = (part.single, part.select, part.domains_N, part.texture_ND, part.units_N)
+        assert rest == (None,) * 5
 
 
 def test_left_out_classes_and_held_out_images_are_never_tuned_on(

@@ -10,13 +10,22 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.training.selection.problems import CLASSES, embeddings, labels, parts, shots, styles
+from tests.training.selection.problems import (
+    CLASSES,
+    Labels,
+    embeddings,
+    labels,
+    parts,
+    shots,
+    styles,
+)
 from training.baselines.few_shot import FewShot
-from training.selection.rounds import LEAST_CLASSES, Round, rounds, why_not
+from training.selection.rounds import LEAST_CLASSES, Round, by_domain, rounds, why_not
 
 # Axes: N images, K classes.
 
 GROUPS = 3
+NAMES = ["cup", "tree", "boat", "door", "lamp", "key"]
 
 Make = Callable[[], FewShot]
 
@@ -231,13 +240,13 @@ def test_four_classes_of_two_images_suffice() -> None:
         text=shots().text.of_classes(np.arange(LEAST_CLASSES)),
         domains_N=None,
     )
-    assert why_not(few.labels_N, LEAST_CLASSES) is None
+    assert why_not(few.labels_N, NAMES[:LEAST_CLASSES]) is None
     assert len(rounds(few)) == 2 * GROUPS
 
 
 def test_fewer_than_four_classes_are_too_few() -> None:
     """The reason has their number."""
-    reason = why_not(np.repeat(np.arange(3), 8), 3)
+    reason = why_not(np.repeat(np.arange(3), 8), NAMES[:3])
     assert reason is not None
     assert "there are 3 classes" in reason
     assert "fewer than 4" in reason
@@ -245,25 +254,100 @@ def test_fewer_than_four_classes_are_too_few() -> None:
 
 @pytest.mark.parametrize("images", [0, 1])
 def test_a_class_with_one_image_cannot_be_held_out(images: int) -> None:
-    """Nor one with none, the last class included."""
+    """Nor one with none, the last class included; it is named, and what would help is said."""
     kept_N = (labels(8) != CLASSES - 1) | (styles(8, count=8) < images)
-    reason = why_not(labels(8)[kept_N], CLASSES)
+    reason = why_not(labels(8)[kept_N], NAMES)
     assert reason is not None
-    assert "a class has" in reason
+    assert "none to hold out of key: give --shots 2 or more, or more images" in reason
+
+
+def test_no_more_than_three_classes_are_named() -> None:
+    """A thousand would fill the screen."""
+    reason = why_not(np.arange(CLASSES), NAMES)
+    assert reason is not None
+    assert "of cup, tree, boat and 3 more: give" in reason
 
 
 def test_images_that_belong_together_are_in_one_fold() -> None:
     """And count as one image where a class has no other."""
     labels_N, twins_N = np.tile(np.repeat(np.arange(4), 6), 2), np.tile(np.arange(24), 2)
-    given = shots(
-        train_NVD=embeddings(labels_N, np.zeros_like(labels_N), views=1, seed=0),
-        labels_N=labels_N,
-        text=shots().text.of_classes(np.arange(4)),
-        domains_N=None,
-        units_N=twins_N,
-    )
+    given = _grouped(labels_N, twins_N)
     for round_ in rounds(given):
         assert not set(twins_N[round_.train]) & set(twins_N[round_.known])
         assert sorted(Counter(twins_N[round_.known]).values()) == [2] * (len(round_.known) // 2)
-    assert why_not(labels_N, 4, twins_N) is None
-    assert why_not(labels_N, 4, labels_N) is not None
+    assert why_not(labels_N, NAMES[:4], twins_N) is None
+    assert why_not(labels_N, NAMES[:4], labels_N) is not None
+
+
+def _grouped(labels_N: Labels, units_N: Labels, domains_N: Labels | None = None) -> FewShot:
+    """Return images of so many classes as there are labels, some of which belong together."""
+    classes = int(labels_N.max()) + 1
+    return shots(
+        train_NVD=embeddings(labels_N, np.zeros_like(labels_N), views=1, seed=0),
+        labels_N=labels_N,
+        text=shots().text.of_classes(np.arange(classes)),
+        domains_N=domains_N,
+        units_N=units_N,
+    )
+
+
+def _never_both(given: FewShot) -> None:
+    """Check that no image that is judged belongs to one that is tuned on."""
+    assert given.units_N is not None
+    for round_ in rounds(given):
+        judged = given.units_N[_held_out(round_)]
+        assert not set(judged) & set(given.units_N[round_.train])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_that_run_across_classes_and_styles_are_never_tuned_on_and_judged(seed: int) -> None:
+    """Neither as known nor as unknown images; with styles and without."""
+    rng = np.random.default_rng(seed)
+    labels_N, domains_N = labels(8), styles(8)
+    units_N = np.where(rng.random(48) < 0.5, rng.integers(8, size=48), 8 + np.arange(48))
+    for given in (_grouped(labels_N, units_N), _grouped(labels_N, units_N, domains_N)):
+        assert len(rounds(given)) >= 9
+        _never_both(given)
+
+
+def test_a_group_of_several_classes_is_held_out_whole() -> None:
+    """Each scene shows all six classes: a quarter of the scenes is known in each round."""
+    scenes_N = np.arange(48) // CLASSES
+    given = _grouped(labels(8), scenes_N)
+    found = rounds(given)
+    assert len(found) == 4 * GROUPS
+    for round_ in found:
+        assert sorted(Counter(scenes_N[round_.known]).values()) == [4, 4]
+        assert set(scenes_N[round_.left_out]) == set(scenes_N[round_.known])
+    _never_both(given)
+
+
+def test_a_class_of_two_groups_has_them_in_two_folds() -> None:
+    """It is dealt first: a larger one would put both of its groups into any fold."""
+    first = np.repeat([0, 1, 2], 12), np.arange(36)
+    labels_N, units_N = np.append(first[0], [3, 3]), np.append(first[1], [0, 12])
+    for seed in range(10):
+        found = rounds(replace(_grouped(labels_N, units_N), seed=seed))
+        assert len(found) == 2 * GROUPS
+
+
+def test_a_fold_that_leaves_nothing_to_tune_on_is_not_held_out() -> None:
+    """Three classes share two groups each of three: two of them must lie in one fold."""
+    labels_N = np.array([0, 0, 1, 1, 2, 2, 3, 3])
+    units_N = np.array([0, 1, 1, 2, 2, 0, 3, 4])
+    found = rounds(_grouped(labels_N, units_N))
+    assert 0 < len(found) < 2 * GROUPS
+    for round_ in found:
+        np.testing.assert_array_equal(np.unique(labels_N[round_.train]), round_.kept_C)
+    _never_both(_grouped(labels_N, units_N))
+
+
+def test_where_every_group_is_in_every_style_folds_are_no_styles() -> None:
+    """Nothing of a style could be judged; a few such groups do no harm."""
+    everywhere_N = np.tile(np.arange(12), 4)
+    given = _grouped(labels(8), everywhere_N, styles(8))
+    assert not by_domain(given)
+    assert len(rounds(given)) == 2 * GROUPS
+    _never_both(given)
+    few_N = np.where(everywhere_N < 3, everywhere_N, 12 + np.arange(48))
+    assert by_domain(_grouped(labels(8), few_N, styles(8)))

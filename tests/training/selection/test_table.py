@@ -18,8 +18,9 @@ from training.tune import TuneConfig
 @pytest.fixture(name="selection")
 def _selection() -> Selection:
     """Return a choice between two settings, of which the second is better."""
-    far = {"knn": 0.98, "energy": 0.7}
-    rounds = [judgement(0.9, near={"knn": 0.8 + x}, far=far) for x in (0.0, 0.1)]
+    others = dict.fromkeys(CANDIDATES, 0.2) | {"energy": 0.1}
+    far = others | {"knn": 0.98}
+    rounds = [judgement(0.9, near=others | {"knn": 0.8 + x}, far=far) for x in (0.0, 0.1)]
     worse, better = verdict(judgement(0.4, near={"msp": 0.6}), judgement(0.4)), verdict(*rounds)
     config = replace(better.config, lambda_1=0.0)
     return Selection(config=config, score="knn", verdicts=[worse, replace(better, config=config)])
@@ -41,7 +42,10 @@ def test_the_table_has_every_setting_the_best_scores_and_energy(selection: Selec
         line.split() == ["knn", "0.850", "(0.215-1.000)", "0.980", "(0.980-0.980)"]
         for line in lines(selection)
     )
-    assert any(line.startswith("energy ") for line in lines(selection))
+    assert selection.chosen.worst("energy") < min(map(selection.chosen.worst, CANDIDATES[1:]))
+    shown = lines(selection)[5:-3]
+    assert [line.split()[0] for line in (shown[0], shown[-1])] == ["knn", "energy"]
+    assert len(shown) == 8 + 1
     assert (
         "Chosen: adapter, lambda_1 0, lambda_2 1, ratio_image 0.2, ratio_mean 0; score knn." in text
     )
@@ -55,6 +59,8 @@ def test_the_file_has_everything_with_all_digits(selection: Selection) -> None:
     chosen = [row for row in rows if row["chosen"] == "True"]
     assert [(row["score"], row["surrogate"]) for row in chosen] == [("knn", "near"), ("knn", "far")]
     assert float(chosen[0]["auroc"]) == pytest.approx(0.85, abs=1e-12)
+    assert float(chosen[0]["auroc_low"]) == pytest.approx(0.2147, abs=1e-4)
+    assert chosen[0]["auroc_high"] == "1.0"
     assert {(row["lambda_1"], row["accuracy"]) for row in rows} == {("1.0", "0.4"), ("0.0", "0.9")}
 
 
