@@ -22,10 +22,15 @@ COLUMNS: Final = 24
 BUNDLE: Final = 'bundle=~"$bundle"'
 INSTANCE: Final = 'instance=~"$instance"'
 PROCESS: Final = f'job="croft",{INSTANCE}'
+ANSWERED: Final = f'croft_images_total{{{BUNDLE},{INSTANCE},outcome=~"accepted|rejected"}}'
+REJECTED: Final = f'croft_images_total{{{BUNDLE},{INSTANCE},outcome="rejected"}}'
+CLASSIFY: Final = f'croft_request_seconds_bucket{{route="/classify",status="200",{INSTANCE}}}'
 VERSION: Final = "{{bundle}}@{{version}}"
 RATE: Final = "[$__rate_interval]"
+RECEIVED: Final = f"sum(rate(croft_images_received_total{{{INSTANCE}}}{RATE}))"
 NO_TRAFFIC: Final = "no traffic"
 NO_SERVICE: Final = "no service"
+ONE_PROCESS: Final = "shown for one process behind a port"
 IMAGES_PER_SECOND: Final = "suffix: img/s"
 BINS: Final = ("0", "0.05", "0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "1.0")
 """Edges of the p-value histogram as shown; buckets below 0.05 are too narrow for small n."""
@@ -211,7 +216,7 @@ def board(uid: str, title: str, text: str, *shelves: tuple[int, Sequence[Json]])
         "time": {"from": "now-6h", "to": "now"},
         "refresh": "30s",
         "timezone": "",
-        "annotations": {"list": [_bundle_loaded(), _bundle_removed()]},
+        "annotations": {"list": _changes_of_bundles()},
         "links": [_links()],
         "templating": {"list": _variables()},
         "panels": _placed(shelves),
@@ -273,16 +278,13 @@ def _links() -> Json:
     }
 
 
-def _bundle_loaded() -> Json:
+def _changes_of_bundles() -> list[Json]:
     now = f"count by (bundle, version) (croft_bundle_info{{{BUNDLE}}})"
     before = f"count by (bundle, version) (croft_bundle_info{{{BUNDLE}}} offset 5m)"
-    return _annotation("Bundle loaded", f"{now} unless {before}", "green")
-
-
-def _bundle_removed() -> Json:
-    now = f"count by (bundle, version) (croft_bundle_info{{{BUNDLE}}})"
-    before = f"count by (bundle, version) (croft_bundle_info{{{BUNDLE}}} offset 5m)"
-    return _annotation("Bundle removed", f"{before} unless {now}", "orange")
+    return [
+        _annotation("Bundle loaded", f"{now} unless {before}", "green"),
+        _annotation("Bundle removed", f"{before} unless {now}", "orange"),
+    ]
 
 
 def _annotation(name: str, expr: str, chosen: str) -> Json:
@@ -315,89 +317,74 @@ def overview() -> Json:
 
 
 def _headline() -> list[Json]:
-    received = f"sum(rate(croft_images_received_total{{{INSTANCE}}}{RATE}))"
-    lost = f'sum(rate(croft_images_total{{{INSTANCE},outcome=~"failed|shed"}}{RATE}))'
-    answered = f'croft_images_total{{{BUNDLE},{INSTANCE},outcome=~"accepted|rejected"}}'
-    rejected = f'croft_images_total{{{BUNDLE},{INSTANCE},outcome="rejected"}}'
     return [
-        steps(
-            empty(
-                stat(
-                    "Ready",
-                    "Service processes that take requests, as the share of those that are scraped. "
-                    "A process is ready once its bundles are verified and their golden images give "
-                    "the expected scores.",
-                    Query(expr=f"avg(croft_ready{{{INSTANCE}}})", legend="ready", instant=True),
-                    unit="percentunit",
-                ),
-                says=NO_SERVICE,
-            ),
-            (None, "red"),
-            (1, "green"),
-        ),
-        steps(
-            stat(
-                "Alerts",
-                "Alerts of Croft that fire now. Each has a runbook; Prometheus lists them under "
-                "/alerts.",
-                Query(
-                    expr='count(ALERTS{alertname=~"Croft.*",alertstate="firing"}) or vector(0)',
-                    legend="alerts",
-                    instant=True,
-                ),
-                unit="none",
-            ),
-            (None, "green"),
-            (1, "red"),
-        ),
-        stat(
-            "Images per second",
-            "Images received, before anything is known about them.",
-            Query(expr=received, legend="images"),
-            unit=IMAGES_PER_SECOND,
-        ),
-        stat(
-            "Rejected",
-            "Share of the answered images that were rejected, over the whole time range shown.",
-            Query(
-                expr=f"sum({_grown(rejected)}) / (sum({_grown(answered)}) > 0)",
-                legend="rejected",
-                instant=True,
-            ),
-            unit="percentunit",
-        ),
-        steps(
-            stat(
-                "Not answered",
-                "Share of the received images that got no answer through no fault of theirs: "
-                "failed inside the service, or shed because the queue was full.",
-                Query(expr=f"{lost} / ({received} > 0)", legend="not answered"),
-                unit="percentunit",
-            ),
-            (None, "green"),
-            (0.001, "orange"),
-            (0.01, "red"),
-        ),
-        steps(
-            stat(
-                "Latency p95",
-                "95 % of the requests to /classify were answered within this time.",
-                Query(expr=quantile(0.95, _classify()), legend="p95"),
-                unit="s",
-            ),
-            (None, "green"),
-            (0.5, "orange"),
-            (1, "red"),
-        ),
+        steps(_ready_share(), (None, "red"), (1, "green")),
+        steps(_alerts(), (None, "green"), (1, "red")),
+        _received(),
+        _rejected(),
+        steps(_not_answered(), (None, "green"), (0.001, "orange"), (0.01, "red")),
+        steps(_p95(), (None, "green"), (0.5, "orange"), (1, "red")),
     ]
 
 
-def _grown(counter: str) -> str:
-    return f"increase({counter}[$__range])"
+def _ready_share() -> Json:
+    made = stat(
+        "Ready",
+        "Replicas that take requests, as the share of those that are scraped. A replica is ready "
+        "once its bundles are verified and their golden images give the expected scores.",
+        Query(expr=f"avg(croft_ready{{{INSTANCE}}})", legend="ready", instant=True),
+        unit="percentunit",
+    )
+    return empty(made, says=NO_SERVICE)
 
 
-def _classify() -> str:
-    return f'croft_request_seconds_bucket{{route="/classify",status="200",{INSTANCE}}}'
+def _alerts() -> Json:
+    firing = 'ALERTS{alertname=~"Croft.*",alertstate="firing"}'
+    return stat(
+        "Alerts",
+        "Alerts of Croft that fire now. Each has a runbook; Prometheus lists them under /alerts.",
+        Query(expr=f"count({firing}) or vector(0)", legend="alerts", instant=True),
+        unit="none",
+    )
+
+
+def _received() -> Json:
+    return stat(
+        "Images per second",
+        "Images received, before anything is known about them.",
+        Query(expr=RECEIVED, legend="images"),
+        unit=IMAGES_PER_SECOND,
+    )
+
+
+def _rejected() -> Json:
+    rejected, answered = (f"sum(increase({of}[$__range]))" for of in (REJECTED, ANSWERED))
+    return stat(
+        "Rejected",
+        "Share of the answered images that were rejected, over the whole time range shown.",
+        Query(expr=f"{rejected} / ({answered} > 0)", legend="rejected", instant=True),
+        unit="percentunit",
+    )
+
+
+def _not_answered() -> Json:
+    lost = f'sum(rate(croft_images_total{{{INSTANCE},outcome=~"failed|shed"}}{RATE}))'
+    return stat(
+        "Not answered",
+        "Share of the received images that got no answer through no fault of theirs: failed "
+        "inside the service, or shed because the queue was full or their time was up.",
+        Query(expr=f"{lost} / ({RECEIVED} > 0)", legend="not answered"),
+        unit="percentunit",
+    )
+
+
+def _p95() -> Json:
+    return stat(
+        "Latency p95",
+        "95 % of the requests to /classify that were answered took no longer than this.",
+        Query(expr=quantile(0.95, CLASSIFY), legend="p95"),
+        unit="s",
+    )
 
 
 def _outcomes() -> Json:
@@ -423,9 +410,9 @@ def _outcomes() -> Json:
 
 
 def _rejection_rate() -> Json:
-    rejected = f'croft_images_total{{{BUNDLE},{INSTANCE},outcome="rejected"}}'
-    answered = f'croft_images_total{{{BUNDLE},{INSTANCE},outcome=~"accepted|rejected"}}'
-    by = "sum by (bundle, version)"
+    rejected, answered = (
+        f"sum by (bundle, version) (rate({of}{RATE}))" for of in (REJECTED, ANSWERED)
+    )
     return dashed(
         lines(
             "Rejection rate at this moment",
@@ -433,7 +420,7 @@ def _rejection_rate() -> Json:
             "to expect on known traffic, r/(n+1). A moment holds few images: whether the "
             "difference means something is on the board Croft open-set.",
             Query(
-                expr=f"{by} (rate({rejected}{RATE})) / ({by} (rate({answered}{RATE})) > 0)",
+                expr=f"{rejected} / ({answered} > 0)",
                 legend=f"rejected {VERSION}",
             ),
             Query(
@@ -452,7 +439,7 @@ def _latency() -> Json:
         "How long requests to /classify that were answered took, from the first byte to the last: "
         "the median, 95 % and 99 %.",
         *(
-            Query(expr=quantile(q, _classify()), legend=name)
+            Query(expr=quantile(q, CLASSIFY), legend=name)
             for q, name in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
         ),
         unit="s",
@@ -803,7 +790,7 @@ def _memory() -> Json:
             Query(expr=f"process_resident_memory_bytes{{{PROCESS}}}", legend="{{instance}}"),
             unit="bytes",
         ),
-        says=NO_SERVICE,
+        says=ONE_PROCESS,
     )
 
 
@@ -818,7 +805,7 @@ def _processor() -> Json:
             ),
             unit="suffix: cores",
         ),
-        says=NO_SERVICE,
+        says=ONE_PROCESS,
     )
 
 
@@ -848,7 +835,7 @@ def _started() -> Json:
             Query(expr=f"time() - process_start_time_seconds{{{PROCESS}}}", legend="{{instance}}"),
             unit="s",
         ),
-        says=NO_SERVICE,
+        says=ONE_PROCESS,
     )
 
 
