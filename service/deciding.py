@@ -9,7 +9,6 @@ from models.decision import Decision
 from service.classifier import Classifier
 from service.deadline import Deadline
 from service.errors import BadRequest, ClientGone
-from service.schemas import CandidateBody, ScoreBody
 
 MAX_TOP_K: Final = 1000
 T = TypeVar("T")
@@ -36,13 +35,15 @@ def decision_fields(classifier: Classifier, decision: Decision) -> dict[str, Any
         "label": decision.label,
         "rejected": decision.rejected,
         "energy": decision.energy,
-        "score": ScoreBody(
-            name=bundle.manifest.score.name, value=decision.score, threshold=bundle.threshold.value
-        ),
+        "score": {
+            "name": bundle.manifest.score.name,
+            "value": decision.score,
+            "threshold": bundle.threshold.value,
+        },
         "p_value": decision.p_value,
         "p_cut": bundle.threshold.p_cut,
         "candidates": [
-            CandidateBody(label=c.label, index=c.index, probability=c.probability)
+            {"label": c.label, "index": c.index, "probability": c.probability}
             for c in decision.candidates
         ],
     }

@@ -48,6 +48,10 @@ class Stages:
     encode: float = 0.0
     decide: float = 0.0
 
+    def as_dict(self) -> dict[str, float]:
+        """Return the seconds by stage; ``dataclasses.asdict`` would copy each."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
 
 class Entry:
     """An image in the line, and where its result goes."""

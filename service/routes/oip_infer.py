@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any, Final, TypeAlias
 
 from fastapi import APIRouter, Request
@@ -156,7 +155,7 @@ def _note_stages(registry: Registry, stages: Sequence[Stages], *, read: float) -
     for each in stages:
         each.read = read
         registry.metrics.staged(each)
-    times = [asdict(each) for each in stages]
+    times = [each.as_dict() for each in stages]
     return {stage: max(each[stage] for each in times) for stage in times[0]}
 
 

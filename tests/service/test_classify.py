@@ -17,6 +17,7 @@ from starlette.testclient import TestClient
 from models.bundle import Bundle
 from models.decision import decide
 from models.encoder import OnnxEncoder
+from service.schemas import Classification
 from tests.bundles import KNOWN, PREPROCESS, UNKNOWN, colour_image, load_tiny
 from tests.helpers import make_image
 from tests.service.conftest import Serve
@@ -55,7 +56,9 @@ def _body(response: Any) -> dict[str, Any]:
 
 def test_the_answer_has_every_field(client: TestClient, bundle: Bundle) -> None:
     """The fields are those of the design, and hang together as it says."""
-    answer = _body(_ask(client, RED))
+    response = _ask(client, RED)
+    Classification.model_validate_json(response.text, strict=True)
+    answer = _body(response)
     assert list(answer) == [
         *("bundle", "label", "rejected", "energy", "score", "p_value", "p_cut", "candidates"),
     ]
