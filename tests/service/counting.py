@@ -18,3 +18,9 @@ def outcomes(registry: CollectorRegistry) -> dict[str, float]:
 def received(registry: CollectorRegistry) -> float | None:
     """Return how many images arrived."""
     return registry.get_sample_value("croft_images_received_total")
+
+
+def assert_settled(registry: CollectorRegistry) -> None:
+    """Nothing is in flight: every image that arrived has one outcome, and none waits."""
+    assert sum(outcomes(registry).values()) == received(registry)
+    assert registry.get_sample_value("croft_queue_images") == 0

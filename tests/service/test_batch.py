@@ -16,8 +16,8 @@ from models.bundle import Bundle
 from service.app import create_app
 from service.registry import Registry
 from tests.bundles import colour_image
-from tests.service.accounts import assert_settled, outcomes, received
 from tests.service.conftest import Serve
+from tests.service.counting import assert_settled, outcomes, received
 from tests.service.fakes import Gate, registry_of, run, until
 from tests.service.test_archive import zip_of
 
