@@ -178,7 +178,7 @@ def balanced(found: dict[str, Any]) -> bool:
     """Return whether service and senders counted the same."""
     accounts = Accounts(**found["accounts"])
     answered = accounts.outcomes.get("accepted", 0) + accounts.outcomes.get("rejected", 0)
-    return (
+    return bool(
         accounts.received == accounts.settled == found["client"]["sent"]
         and answered == found["client"]["answered"]
         and accounts.outcomes.get("shed", 0) == found["client"]["refused"]

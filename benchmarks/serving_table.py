@@ -87,4 +87,4 @@ def _per_free_core(row: dict[str, Any]) -> float:
         name: max(0.1, row["cores"] - row[name]) for name in ("others_cores", "loop_others_cores")
     }
     served, looped = row["per_second"] / left["others_cores"], row["loop_per_second"]
-    return served / (looped / left["loop_others_cores"])
+    return float(served / (looped / left["loop_others_cores"]))

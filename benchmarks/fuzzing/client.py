@@ -71,7 +71,7 @@ def send(port: int, mutant: Mutant) -> tuple[int, bool]:
     return (int(head[9:12]) if head else CLOSED), b"\r\nx-request-id: " in head.lower()
 
 
-def _final(received: bytes) -> bytes:
+def _final(received: bytes | bytearray) -> bytes:
     """Return the last head that has come, without interim answers such as 100 Continue."""
     while received.startswith(b"HTTP/1.1 1"):
         received = received.partition(b"\r\n\r\n")[2]

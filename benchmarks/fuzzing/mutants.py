@@ -52,7 +52,7 @@ def damaged(rng: random.Random, file: bytes, files: Sequence[bytes]) -> bytes:
     return file
 
 
-def _flip(rng: random.Random, file: bytes, _: Sequence[bytes]) -> bytes:
+def _flip(rng: random.Random, file: bytes, _files: Sequence[bytes]) -> bytes:
     changed = bytearray(file)
     for _ in range(rng.choice((1, 2, 8, 64))):
         if changed:

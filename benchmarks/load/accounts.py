@@ -33,7 +33,8 @@ def read_accounts(port: int) -> Accounts:
     connection.request("GET", "/metrics")
     text = connection.getresponse().read().decode()
     connection.close()
-    received, outcomes = 0, {}
+    received = 0
+    outcomes: dict[str, int] = {}
     for name, labels, value in _SAMPLE.findall(text):
         if name == "croft_images_received_total":
             received += int(float(value))
