@@ -31,7 +31,7 @@ from models.bundle import Bundle
 from models.decision import Decision, decide
 from models.encoder import OnnxEncoder
 from service.metrics import Metrics
-from service.registry import shipped_bundle
+from service.loading import shipped_bundle
 from training.progress import bar, say
 from training.toybox.images import KNOWN, QUALITY, UNKNOWN, render
 
