@@ -85,7 +85,7 @@ def write_openmetrics(scrapes: Iterable[tuple[float, Metrics]], path: Path) -> N
 
 
 def _line(name: str, labels: Mapping[str, str], value: float, at: float) -> str:
-    return f"{name}{{{_text({**labels, **_TARGET})}}} {value!r} {at:.0f}"
+    return f"{name}{{{_text({**labels, **_TARGET})}}} {float(value)!r} {at:.0f}"
 
 
 def _text(labels: Mapping[str, str]) -> str:
