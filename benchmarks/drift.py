@@ -30,8 +30,8 @@ from croft.demo import CALIBRATED, SHIFTED
 from models.bundle import Bundle
 from models.decision import Decision, decide
 from models.encoder import OnnxEncoder
-from service.metrics import Metrics
 from service.loading import shipped_bundle
+from service.metrics import Metrics
 from training.progress import bar, say
 from training.toybox.images import KNOWN, QUALITY, UNKNOWN, render
 

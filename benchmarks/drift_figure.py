@@ -1,6 +1,7 @@
 """The picture of docs/monitoring.md: what the rules saw of the stream, and what fired."""
 
 import io
+import textwrap
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -86,9 +87,11 @@ def _shade(axes: Axes, phases: Sequence[Phase], *, named: bool) -> None:
     for phase in phases:
         if phase.alerts:
             axes.axvspan(begins, begins + phase.hours, color=_SHADE, zorder=0)
+        axes.axvline(begins, color="white", linewidth=1.5, zorder=0)
         if named:
-            axes.text(begins + phase.hours / 2, 1.02, phase.name, ha="center",
-                      transform=axes.get_xaxis_transform())  # fmt: skip
+            middle, title = begins + phase.hours / 2, textwrap.fill(phase.name, 8)
+            frame = axes.get_xaxis_transform()
+            axes.text(middle, 1.02, title, ha="center", va="bottom", transform=frame)
         begins += phase.hours
     axes.set_xlim(0, begins)
 
