@@ -21,8 +21,8 @@ from statistics import mean
 from typing import Any, Final
 
 from benchmarks.load.accounts import Accounts, read_accounts
-from benchmarks.load.heavy import heavy_bundle
 from benchmarks.load.machine import Meter, rss_mib
+from benchmarks.load.random_bundle import VIT_B_32, random_bundle
 from benchmarks.load.requests import draw_images
 from benchmarks.load.servers import ROOT, Running, croft, running
 from models.bundle import Bundle
@@ -76,7 +76,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/overload.json")
     args = parser.parse_args()
     images = draw_images(args.cache / "serving-images", count=IMAGES)
-    bundle = heavy_bundle(args.cache, images)
+    bundle = random_bundle(VIT_B_32, args.cache, images)
     found = measure(bundle, images, seconds=15.0 if args.quick else args.seconds, cache=args.cache)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(found, indent=1) + "\n")

@@ -1,11 +1,12 @@
 """Croft beside naive FastAPI, LitServe and BentoML: one model, one decoder, one machine.
 
-    python -m benchmarks.serving [--repeats 3] [--seconds 5] [--quick]
+    python -m benchmarks.serving [--repeats 3] [--seconds 5] [--quick] [--model toybox]
 
-Installs the peers into .cache/peers the first time. Every server answers the label of the shipped
-Toybox bundle for the same JPEG files, to 1, 8 and 32 clients that each wait for their answer. The
-bare loop, decoding and encoding without HTTP, runs before and after each server: ratios are to the
-mean of both. Prints the tables of docs/serving-benchmarks.md; exits 1 if a target is missed.
+Installs the peers into .cache/peers the first time. Every server answers the label of the same
+bundle, with a tiny vision transformer or the shipped Toybox's encoder, for the same JPEG files, to
+1, 8 and 32 clients that each wait for their answer. The bare loop, decoding and encoding without
+HTTP, runs before and after each server: ratios are to the mean of both. Prints the tables of
+docs/serving-benchmarks.md; exits 1 if a target is missed.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.load.machine import Meter, pss_mib
+from benchmarks.load.random_bundle import tiny_bundle
 from benchmarks.load.requests import draw_images
 from benchmarks.load.servers import ROOT, Running, Server, croft, run_json, running
 from benchmarks.peers.install import peers
@@ -41,6 +43,7 @@ class Plan:
     repeats: int
     seconds: float
     cache: Path
+    model: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ class Traffic:
     images: list[bytes]
     labels: list[str]
     folder: Path
+    bundle: Path
 
 
 def main() -> int:
@@ -88,12 +92,12 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
     parser.add_argument("--quick", action="store_true", help="one repeat of 2 seconds")
+    parser.add_argument("--model", choices=("tiny", "toybox"), default="tiny")
     parser.add_argument("--cache", type=Path, default=ROOT / ".cache")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/serving.json")
     args = parser.parse_args()
-    plan = Plan(args.repeats, args.seconds, args.cache)
-    if args.quick:
-        plan = Plan(1, 2.0, args.cache)
+    repeats, seconds = (1, 2.0) if args.quick else (args.repeats, args.seconds)
+    plan = Plan(repeats, seconds, args.cache, args.model)
     rows = [asdict(row) for row in measure(plan)]
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(rows, indent=1) + "\n")
@@ -103,8 +107,8 @@ def main() -> int:
 
 def measure(plan: Plan) -> Iterator[Row]:
     """Measure every server in turn, as often as planned."""
-    traffic = _traffic(plan.cache / "serving-images")
-    servers = [croft(), *peers(plan.cache)]
+    traffic = _traffic(plan)
+    servers = [croft(str(traffic.bundle)), *peers(plan.cache, traffic.bundle)]
     for repeat in range(1, plan.repeats + 1):
         for server in servers:
             yield from _measure_server(server, repeat, traffic, plan)
@@ -151,19 +155,22 @@ def _load(target: Running, traffic: Traffic, *, clients: int, seconds: float) ->
 def _bare(traffic: Traffic) -> dict[str, float]:
     """Run the bare loop once; the names are the fields of ``Row`` after ``loop_``."""
     seconds, meter = ("--seconds", str(_LOOP_SECONDS)), Meter()
-    result: dict[str, float] = run_json("benchmarks.load.bare", str(traffic.folder), *seconds)
+    where = (str(traffic.bundle), str(traffic.folder))
+    result: dict[str, float] = run_json("benchmarks.load.bare", *where, *seconds)
     return result | {"others_cores": meter.read()[1]}
 
 
-def _traffic(folder: Path) -> Traffic:
+def _traffic(plan: Plan) -> Traffic:
+    folder = plan.cache / "serving-images"
     images = draw_images(folder, count=IMAGES)
-    bundle = Bundle.load(shipped_bundle())
+    tiny = plan.model == "tiny"
+    bundle = tiny_bundle(plan.cache, images) if tiny else Bundle.load(shipped_bundle())
     encoder, preprocess = OnnxEncoder(bundle.encoder_path), bundle.manifest.preprocess.build()
     labels = [
         decide(bundle, encoder.embed(preprocess.pixels(data)[None])[0]).candidates[0].label
         for data in images
     ]
-    return Traffic(images, labels, folder)
+    return Traffic(images, labels, folder, bundle.path)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The bare loop: decode and encode without HTTP, what no server can beat.
 
-    python -m benchmarks.load.bare FOLDER --seconds 3
+    python -m benchmarks.load.bare BUNDLE FOLDER --seconds 3
 
 One thread a core, one session with the service's own options. Prints JSON: images a second, CPU
 milliseconds an image, and the median milliseconds of an image in one thread alone.
@@ -16,17 +16,17 @@ from pathlib import Path
 from models.bundle import Bundle
 from models.embed import usable_cores
 from models.encoder import OnnxEncoder
-from service.loading import shipped_bundle
 
 
 def main() -> None:
     """Measure one thread, then one a core."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("folder", type=Path, help="of JPEG files")
     parser.add_argument("--seconds", type=float, default=3.0)
     args = parser.parse_args()
     images = [path.read_bytes() for path in sorted(args.folder.glob("*.jpg"))]
-    loop = Loop(Bundle.load(shipped_bundle()), images)
+    loop = Loop(Bundle.load(args.bundle), images)
     loop.run(0.5)
     alone = sorted(loop.run(args.seconds / 3))
     cpu, started = time.process_time(), time.monotonic()

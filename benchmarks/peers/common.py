@@ -1,10 +1,9 @@
-"""What every peer serves: the shipped bundle, the same decoder, the same decision.
+"""What every peer serves: the same bundle, the same decoder, the same decision.
 
 Axes: B batch, H height, W width, C channel, D embedding.
 """
 
 import os
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ from models.bundle import Bundle
 from models.decision import decide
 from models.encoder import INPUT, OUTPUT
 
+BUNDLE = "BENCHMARK_BUNDLE"
+"""The variable that names it."""
 BATCH = 8
 """Most images in one call, as Croft's default."""
 WAIT_SECONDS = 0.005
@@ -23,7 +24,7 @@ WAIT_SECONDS = 0.005
 
 
 class Model:
-    """The Toybox bundle and a session."""
+    """The bundle that the environment names, and a session."""
 
     def __init__(self, *, runtime_defaults: bool = False) -> None:
         """``runtime_defaults``: a session as it comes; otherwise all cores, without spinning."""
@@ -31,7 +32,7 @@ class Model:
         if not runtime_defaults:
             options.intra_op_num_threads = len(os.sched_getaffinity(0))
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._bundle = Bundle.load(Path(str(resources.files("models") / "toybox" / "bundle")))
+        self._bundle = Bundle.load(Path(os.environ[BUNDLE]))
         self._preprocess = self._bundle.manifest.preprocess.build()
         self._session = onnxruntime.InferenceSession(
             self._bundle.encoder_path, options, providers=["CPUExecutionProvider"]

@@ -14,9 +14,11 @@ PEERS: Final = ("litserve==0.2.19", "bentoml==1.4.39")
 _SHARED: Final = ("numpy", "onnxruntime", "pillow", "safetensors")
 
 
-def peers(cache: Path) -> list[Server]:
+def peers(cache: Path, bundle: Path) -> list[Server]:
     """Return the peers that could be installed; naive FastAPI runs in this environment."""
-    naive = Server("FastAPI", (sys.executable, "-m", "benchmarks.peers.fastapi_app", "{port}"))
+    given = {"BENCHMARK_BUNDLE": str(bundle)}
+    fastapi = (sys.executable, "-m", "benchmarks.peers.fastapi_app", "{port}")
+    naive = Server("FastAPI", fastapi, environment=given)
     folder = cache / "peers"
     try:
         _install(folder)
@@ -25,10 +27,14 @@ def peers(cache: Path) -> list[Server]:
         return [naive]
     python = str(folder / "bin" / "python")
     serve = ("serve", "benchmarks.peers.bentoml_app:Classify", "--host", "127.0.0.1")
-    quiet = {"BENTOML_HOME": str(folder / "bentoml"), "BENTOML_DO_NOT_TRACK": "1"}
+    quiet = {"BENTOML_HOME": str(folder / "bentoml"), "BENTOML_DO_NOT_TRACK": "1", **given}
     return [
         naive,
-        Server("LitServe", (python, "-m", "benchmarks.peers.litserve_app", "{port}")),
+        Server(
+            "LitServe",
+            (python, "-m", "benchmarks.peers.litserve_app", "{port}"),
+            environment=given,
+        ),
         Server(
             "BentoML",
             (python, "-m", "bentoml", *serve, "--port", "{port}"),
