@@ -95,7 +95,7 @@ def stat(title: str, text: str, query: Query, *, unit: str) -> Json:
         "colorMode": "value",
         "graphMode": "none" if query.instant else "area",
     }
-    return made
+    return steps(made, (None, "green"))  # Grafana's own default turns red at 80
 
 
 def lines(title: str, text: str, *queries: Query, unit: str, stacked: bool = False) -> Json:
@@ -104,8 +104,9 @@ def lines(title: str, text: str, *queries: Query, unit: str, stacked: bool = Fal
     made["fieldConfig"]["defaults"] |= {
         "min": 0,
         "custom": {
-            "lineWidth": 1 if stacked else 2,
-            "fillOpacity": 40 if stacked else 0,
+            # Without lines, what is zero does not hide what it stands on.
+            "lineWidth": 0 if stacked else 2,
+            "fillOpacity": 70 if stacked else 0,
             "showPoints": "never",
             "stacking": {"mode": "normal" if stacked else "none"},
         },
@@ -126,7 +127,7 @@ def bars(title: str, text: str, *queries: Query, unit: str) -> Json:
         "orientation": "horizontal",
         "displayMode": "basic",
     }
-    return made
+    return steps(made, (None, "blue"))
 
 
 def table(title: str, text: str, *queries: Query, unit: str = "none") -> Json:
@@ -513,7 +514,7 @@ def open_set() -> Json:
         (8, [_jump(), _what_if()]),
         (9, [_p_values(), _p_values_over_time()]),
         (9, [_classes(), _classes_jump()]),
-        (8, [_calibration()]),
+        (5, [_calibration()]),
     )
 
 

@@ -11,19 +11,13 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from benchmarks.boards.grafana import substitute
+from benchmarks.boards.prometheus import RULE_FILES
 from service.metrics import Metrics
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DASHBOARDS: Final = sorted((ROOT / "deploy/grafana/dashboards").glob("*.json"))
 PROMETHEUS: Final = ROOT / "deploy/prometheus"
-RULE_FILES: Final = ("recording.yml", "alerts.yml")
-
-_SAMPLE_VALUES: Final = {
-    "$__rate_interval": "1m",
-    "$__range": "1h",
-    "$bundle": ".*",
-    "$instance": ".*",
-}
 
 
 def compose() -> dict[str, Any]:
@@ -74,14 +68,6 @@ def annotations() -> Iterator[tuple[str, str]]:
     for board in boards():
         for annotation in board["annotations"]["list"]:
             yield annotation["name"], substitute(annotation["expr"])
-
-
-def substitute(expression: str) -> str:
-    """Return the expression as Grafana would send it."""
-    for name, value in _SAMPLE_VALUES.items():
-        expression = expression.replace(name, value)
-    assert "$" not in expression, f"a variable that nothing defines: {expression}"
-    return expression
 
 
 def rules() -> list[dict[str, Any]]:

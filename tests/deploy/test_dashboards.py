@@ -60,6 +60,14 @@ def test_a_panel_says_what_it_shows(title: str) -> None:
 
 
 @pytest.mark.parametrize("title", TITLES)
+def test_values_are_coloured_by_steps_of_their_own(title: str) -> None:
+    """Grafana's default turns everything red at 80, be it a hundred images per second."""
+    panel = _panel(title)
+    if panel["type"] in {"stat", "bargauge"}:
+        assert panel["fieldConfig"]["defaults"]["thresholds"]["steps"][0]["value"] is None
+
+
+@pytest.mark.parametrize("title", TITLES)
 def test_a_panel_lets_its_data_source_be_chosen(title: str) -> None:
     """Panel and queries take the data source from the board's variable."""
     panel = _panel(title)

@@ -1,6 +1,6 @@
 """A real Prometheus watches a real service: every query and rule has an answer, the right one.
 
-The shipped rules look back an hour and a day. Here an hour is ``HOUR`` and a day is ``DAY``.
+The shipped rules look back an hour and a day; here these are ``WINDOWS``.
 """
 
 import http.client
@@ -14,30 +14,21 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from PIL import Image, ImageEnhance
 
+from benchmarks.boards.grafana import substitute
+from benchmarks.boards.prometheus import Windows, query, rules_of, watching
+from benchmarks.processes import free_port, running, wait_until
+from croft.traffic import classify
 from tests.bundles import KNOWN, UNKNOWN, colour_image, tiny_bundle
-from tests.deploy.files import (
-    ROOT,
-    RULE_FILES,
-    annotations,
-    expressions,
-    read_yaml,
-    records,
-    rules,
-    substitute,
-    tool,
-)
-from tests.deploy.processes import free_port, post, query, rules_of, running, wait_until
+from tests.deploy.files import ROOT, annotations, expressions, records, rules, tool
 
 pytestmark = pytest.mark.slow
 
-HOUR, DAY = "20s", "120s"
+WINDOWS = Windows(hour="20s", day="120s")
 EXPECTED = 9 / 301
 """The share of known images that the tiny bundle rejects on average."""
 
@@ -116,22 +107,16 @@ def monitored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitored]:
     """Both processes, after known, shifted, unknown and broken images were sent and scraped."""
     folder = tmp_path_factory.mktemp("monitoring")
     bundle = tiny_bundle(folder / "colours")
-    program, ports = tool("prometheus"), (free_port(), free_port())
-    service, prometheus = (f"http://127.0.0.1:{port}" for port in ports)
-    serve = [sys.executable, "-m", "croft", "serve", str(bundle), "--port", str(ports[0])]
-    watch = [
-        program,
-        f"--config.file={_configuration(folder, target=f'127.0.0.1:{ports[0]}')}",
-        f"--storage.tsdb.path={folder / 'data'}",
-        f"--web.listen-address=127.0.0.1:{ports[1]}",
-    ]
+    program, port = tool("prometheus"), free_port()
+    service = f"http://127.0.0.1:{port}"
+    serve = [sys.executable, "-m", "croft", "serve", str(bundle), "--port", str(port)]
     with (
         running(serve, ready=f"{service}/readyz", log=folder / "service.log"),
-        running(watch, ready=f"{prometheus}/-/ready", log=folder / "prometheus.log"),
+        watching([f"127.0.0.1:{port}"], WINDOWS, program=program, folder=folder) as prometheus,
     ):
         # A counter's growth is seen only from the second scrape on.
         wait_until(lambda: _total(query(prometheus, "count_over_time(croft_ready[1m])")) >= 2)
-        assert post(f"{service}/classify", b"not an image", media_type="image/jpeg") == 415
+        assert classify(port, "nothing", "none", b"not an image").status == 415
         watched = Monitored(service, prometheus, sent=1)
         for kind, enough in OPEN_SET_TRAFFIC.items():
             watched.stream(kind, _images(kind), enough=enough)
@@ -152,38 +137,6 @@ def _darker(image: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def _configuration(folder: Path, *, target: str) -> Path:
-    """Write the shipped configuration and rules, faster, for one service on this machine."""
-    content = read_yaml("deploy/prometheus/prometheus.yml")
-    content["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    (job,) = [job for job in content["scrape_configs"] if job["job_name"] == "croft"]
-    del job["dns_sd_configs"]
-    job["static_configs"] = [{"targets": [target]}]
-    path = folder / "prometheus.yml"
-    path.write_text(yaml.safe_dump(content | {"scrape_configs": [job]}))
-    for name in RULE_FILES:
-        (folder / name).write_text(yaml.safe_dump(_faster(read_yaml(f"deploy/prometheus/{name}"))))
-    return path
-
-
-def _faster(content: dict[str, Any]) -> dict[str, Any]:
-    """Return a file of rules with everything that takes an hour, a day or a minute shortened."""
-    for group in content["groups"]:
-        group.pop("interval", None)
-        for rule in group["rules"]:
-            rule["expr"] = _shortened(rule["expr"])
-            if "alert" in rule:
-                rule["for"] = "1s"
-    return content
-
-
-def _shortened(expression: str) -> str:
-    shorter = {"[1h]": f"[{HOUR}]", "[1d]": f"[{DAY}]", "offset 1h": f"offset {HOUR}"}
-    for long, short in shorter.items():
-        expression = expression.replace(long, short)
-    return expression
-
-
 @pytest.mark.parametrize(("title", "expression"), list(expressions()))
 def test_a_query_has_an_answer(monitored: Monitored, title: str, expression: str) -> None:
     """Each query of each panel finds series, and every value is a number."""
@@ -201,7 +154,7 @@ def test_a_new_bundle_is_marked(monitored: Monitored) -> None:
 @pytest.mark.parametrize(("name", "expression"), list(records().items()))
 def test_a_recording_rule_has_an_answer(monitored: Monitored, name: str, expression: str) -> None:
     """Each rule finds series, with its own windows unless it asks for what was an hour ago."""
-    asked = _shortened(expression) if "offset" in expression else expression
+    asked = WINDOWS.shorten(expression) if "offset" in expression else expression
     _assert_finite(monitored.series(asked), name)
     _assert_finite(monitored.series(name), name)
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
+from benchmarks.boards.prometheus import RULE_FILES
 from service.metrics import P_VALUE_BUCKETS
 from tests.deploy.files import (
     PROMETHEUS,
     ROOT,
-    RULE_FILES,
     alerts,
     check_queries,
     compose,

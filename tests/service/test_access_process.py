@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.processes import free_port, wait_until
 from tests.bundles import colour_image
-from tests.deploy.processes import free_port, wait_until
 from tests.service.processes import Served, served
 
 RED = colour_image("red")
