@@ -1,28 +1,23 @@
 """Samples with timestamps of their own, the shipped rules over them, and a real Prometheus."""
 
-import json
 import re
 import shutil
-import socket
 import subprocess
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from benchmarks.boards.prometheus import FOLDER, query_range
+from benchmarks.processes import free_port, running
 from models.errors import ConfigError
 from service.metrics import Metrics
 
-RULES: Final = Path(__file__).parents[1] / "deploy" / "prometheus"
 STEP_SECONDS: Final = 60
 _TARGET: Final = {"instance": "stream:8000", "job": "croft"}
 
@@ -53,20 +48,13 @@ class Backfilled:
         """Return what an expression was at every minute."""
         minutes = np.arange(self.start, self.end + 1, STEP_SECONDS)
         found = {}
-        for result in self._ask(expression):
+        times = {"start": self.start, "end": self.end, "step": STEP_SECONDS}
+        for result in query_range(self.url, expression, **times):
             values = np.full(len(minutes), np.nan)
             for at, value in result["values"]:
                 values[round((at - self.start) / STEP_SECONDS)] = float(value)
             found[_text(result["metric"])] = values
         return found
-
-    def _ask(self, expression: str) -> list[dict[str, Any]]:
-        query = urllib.parse.urlencode(
-            {"query": expression, "start": self.start, "end": self.end, "step": STEP_SECONDS}
-        )
-        with urllib.request.urlopen(f"{self.url}/api/v1/query_range?{query}") as response:
-            results: list[dict[str, Any]] = json.load(response)["data"]["result"]
-        return results
 
 
 def write_openmetrics(scrapes: Iterable[tuple[float, Metrics]], path: Path) -> None:
@@ -104,18 +92,18 @@ def backfilled(samples: Path, *, start: float, end: float, folder: Path) -> Iter
     data = folder / "data"
     _run(_tool("promtool"), "tsdb", "create-blocks-from", "openmetrics", samples, data)
     # Backfilling does not let a rule see another one of the same run: one pass for each level.
-    for _ in range(_depth(RULES / "recording.yml")):
+    for _ in range(_depth(FOLDER / "recording.yml")):
         with _prometheus(folder) as url:
             times = ("--start", str(int(start)), "--end", str(int(end)), "--url", url)
             command = (_tool("promtool"), "tsdb", "create-blocks-from", "rules")
-            _run(*command, *times, "--output-dir", data, RULES / "recording.yml")
+            _run(*command, *times, "--output-dir", data, FOLDER / "recording.yml")
     with _prometheus(folder) as url:
         yield Backfilled(url, start, end)
 
 
 def firings(prometheus: Backfilled) -> list[Firing]:
     """Return everything that the shipped alerts did, in order of time."""
-    groups = yaml.safe_load((RULES / "alerts.yml").read_text())["groups"]
+    groups = yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"]
     found: list[Firing] = []
     for rule in (rule for group in groups for rule in group["rules"]):
         hold = _minutes(rule["for"])
@@ -156,9 +144,7 @@ def _depth(path: Path) -> int:
 def _prometheus(folder: Path) -> Iterator[str]:
     config = folder / "prometheus.yml"
     config.write_text("global: {}\n")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [
         _tool("prometheus"),
@@ -167,27 +153,8 @@ def _prometheus(folder: Path) -> Iterator[str]:
         "--storage.tsdb.retention.time=10y",
         f"--web.listen-address=127.0.0.1:{port}",
     ]
-    with (folder / "prometheus.log").open("a") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
-        _wait(f"{url}/-/ready", process, folder / "prometheus.log")
+    with running(command, ready=f"{url}/-/ready", log=folder / "prometheus.log"):
         yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
-
-
-def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    for _ in range(300):
-        if process.poll() is not None:
-            raise RuntimeError(f"Prometheus ended:\n{log.read_text()[-2000:]}")
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-        except OSError:
-            time.sleep(0.2)
-        else:
-            return
-    raise RuntimeError("Prometheus was not ready within a minute.")
 
 
 def _run(*command: str | Path) -> None:
