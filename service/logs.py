@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 import warnings
+from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 import structlog
@@ -15,12 +16,16 @@ from structlog.typing import EventDict, Processor
 Format = Literal["json", "console"]
 
 _ENCODER: Final = json.JSONEncoder(default=str, ensure_ascii=False)
+REQUESTS: Final = "croft.request"
+"""The logger of the one line for each request."""
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({})))
 _FIRST: Final = ("time", "level", "logger", "event")
 
 
 def formatter(style: Format = "json") -> logging.Formatter:
     """Return the formatter: one JSON object a line, or lines for a person to read."""
-    return structlog.stdlib.ProcessorFormatter(
+    kind = _JsonLines if style == "json" else structlog.stdlib.ProcessorFormatter
+    return kind(
         foreign_pre_chain=[
             structlog.contextvars.merge_contextvars,
             structlog.stdlib.ExtraAdder(),
@@ -30,6 +35,27 @@ def formatter(style: Format = "json") -> logging.Formatter:
         ],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(style)],
     )
+
+
+class _JsonLines(structlog.stdlib.ProcessorFormatter):
+    """Writes the line of a request, which comes with every image, without the chain of processors.
+
+    That line brings all its fields, and is the same either way.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line."""
+        if record.name != REQUESTS or record.exc_info:
+            return super().format(record)
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds")
+        line = {
+            "time": time.replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+        }
+        given = vars(record)
+        return _ENCODER.encode(line | {k: given[k] for k in given if k not in _STANDARD})
 
 
 def configure(level: str, style: Format = "json") -> None:

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from models.bundle import Bundle
 from service.app import create_app
-from service.logs import formatter
+from service.logs import REQUESTS, formatter
 from tests.service.fakes import registry_of
 
 
@@ -85,3 +85,15 @@ def test_what_is_logged_during_a_request_has_its_id(bundle: Bundle, written: io.
     ids = {line["event"]: line.get("request_id") for line in lines}
     assert ids["half way"] == ids["unexpected error"] == "abc-1"
     assert ids["after"] is None
+
+
+def test_the_line_of_a_request_is_the_same_by_either_way() -> None:
+    """It is written without structlog's processors, which would write the same."""
+    fields = {"request_id": "a", "status": 200, "ms": 1.5, "bundle": "müde@1"}
+    quick, usual = (
+        json.loads(formatter().format(_record(msg="request", args=(), **fields, name=name)))
+        for name in (REQUESTS, "another")
+    )
+    assert list(usual) == list(quick)
+    assert usual | {"logger": REQUESTS, "time": quick["time"]} == quick
+    assert len(quick["time"]) == len(usual["time"]) == len("2026-11-25T14:59:01.886825Z")
