@@ -15,13 +15,13 @@ from service.keys import Key, KeyRing, read_keys
 from service.middleware import RequestRecord
 from service.problems import problem_response
 from service.rate_limit import RateLimit
-from service.rules import Rule, rule_for
+from service.rules import Rule
 from service.settings import Settings
 
 _ORIGIN: Final = re.compile(r"https?://[^/\s,*?#@]+")
 _PAGES_MAY_SEND: Final = (
-    *("Authorization", "X-API-Key", "X-Request-ID", "X-Request-Timeout", "traceparent"),
-)
+    "Authorization", "X-API-Key", "X-Request-ID", "X-Request-Timeout", "traceparent",
+)  # fmt: skip
 _PAGES_MAY_READ: Final = ("X-Request-ID", "Retry-After", "Server-Timing", "WWW-Authenticate")
 _IPV6_SUBSCRIBER: Final = 64
 """Bits of an IPv6 address that one subscriber shares; the rest is theirs to change at will."""
@@ -92,12 +92,11 @@ class AccessMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        rule = rule_for(scope["method"], scope["path"])
         record: RequestRecord = scope["state"]["record"]
         try:
-            caller = await self._admit(scope, rule, record)
+            caller = await self._admit(scope, record.rule, record)
         except ServiceError as error:
-            scope["route"] = rule  # no router will say it, and metrics and logs want a label
+            scope["route"] = record.rule  # no router will say it, and metrics and logs want a label
             record.error = error
             response = problem_response(error, path=scope["path"], request_id=record.request_id)
             await response(scope, receive, send)
@@ -107,7 +106,7 @@ class AccessMiddleware:
         finally:
             if self._limit is not None and caller is not None:
                 # How many images came with the request is known only now.
-                await self._limit.charge(caller, record.facts.get("images", 1) - 1)
+                await self._limit.charge(caller, (record.images or 1) - 1)
 
     async def _admit(self, scope: Scope, rule: Rule, record: RequestRecord) -> str | None:
         """Return whose window was charged with one image, None if none was."""

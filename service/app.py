@@ -14,9 +14,10 @@ from starlette.staticfiles import StaticFiles
 
 from models.errors import CroftError
 from service.access import guard
+from service.body_limit import BodyLimitMiddleware
 from service.errors import BadRequest, UnknownRoute, WrongMethod
 from service.fast_lane import FastLane
-from service.middleware import BodyLimitMiddleware, RecordMiddleware
+from service.middleware import RecordMiddleware
 from service.openapi import describe
 from service.problems import answer_problem
 from service.registry import Registry

@@ -16,7 +16,7 @@ ServiceError
 │   ├── RateLimited         the caller's window is full
 │   ├── Overloaded          the queue is full
 │   ├── Draining            the process is about to end
-│   └── NotReady            the bundle failed its self-test
+│   └── NotReady            the bundle or its encoder cannot answer yet
 ├── DeadlineExceeded    not answered in time
 └── ClientGone          nobody waits for the answer
 """
@@ -97,9 +97,24 @@ class Overloaded(Unavailable):
 class Draining(Unavailable):
     """The process finishes what it has and takes nothing new."""
 
+    def __init__(
+        self,
+        message: str = (
+            "This process is shutting down. Send the request again: another one answers."
+        ),
+        *,
+        retry_after: int = 1,
+    ) -> None:
+        """``retry_after`` is short, for another process answers at once."""
+        super().__init__(message, retry_after=retry_after)
+
 
 class NotReady(Unavailable):
-    """The bundle did not reproduce its golden images."""
+    """The bundle or its encoder cannot answer yet."""
+
+    def __init__(self, message: str, *, retry_after: int = 5) -> None:
+        """``retry_after``: what a test or a trial of the encoder usually takes."""
+        super().__init__(message, retry_after=retry_after)
 
 
 class DeadlineExceeded(ServiceError):

@@ -36,6 +36,7 @@ SECONDS: Final = (
 )  # fmt: skip
 MAX_LABELS: Final = 200
 OTHER: Final = "other"
+"""The label of classes beyond the largest number, and of paths that no route has."""
 _BUNDLE: Final = ("bundle", "version")
 Mode = Literal["livesum", "livemin"]
 """How the values of several processes become one."""

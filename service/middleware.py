@@ -1,4 +1,4 @@
-"""Around every request: its id, its record, the body limit, one log line, the last resort."""
+"""Around every request: its id, its record, one log line, the last resort."""
 
 import logging
 import random
@@ -12,22 +12,16 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import trace_context
-from service.errors import BodyTooLarge, wire
-from service.metrics import Metrics
+from service.errors import wire
+from service.metrics import OTHER, Metrics
 from service.problems import problem_response
+from service.rules import Rule, rule_for
 from service.trace_context import Trace, read_traceparent
 from service.tracing import RequestTracer
 
 REQUEST_ID: Final = "X-Request-ID"
 _SANE_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-_PROBES: Final = frozenset(
-    {"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"}
-)
 _ids = random.Random()
-_MANY_IMAGES: Final = re.compile(r"/classify/batch|/v2/models/[^/]+(/versions/[^/]+)?/infer")
-"""Paths whose bodies hold many images."""
-_OTHER: Final = "other"
-"""Pages, static files and paths that do not exist, as a label of metrics."""
 
 logger = logging.getLogger("croft.request")
 
@@ -37,6 +31,8 @@ class RequestRecord:
     """What becomes known of a request on its way, for its log line and its timing header."""
 
     request_id: str
+    rule: Rule
+    """That of its method and path."""
     started: float = field(default_factory=time.perf_counter)
     status: int = 0
     bytes_in: int = 0
@@ -45,6 +41,8 @@ class RequestRecord:
     """Seconds, by stage."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What the route found out; never image content."""
+    images: int | None = None
+    """How many images came with it, once that is known of a request that may bring many."""
     traceparent: str | None = None
     """As given, if it was well-formed."""
     trace: Trace | None = None
@@ -54,6 +52,11 @@ class RequestRecord:
     def seconds(self) -> float:
         """Time since the request began."""
         return time.perf_counter() - self.started
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the log line and the span tell of the route's work."""
+        return self.facts if self.images is None else {**self.facts, "images": self.images}
 
 
 class RecordMiddleware:
@@ -72,7 +75,7 @@ class RecordMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        record = _new_record(Headers(scope=scope))
+        record = _new_record(scope)
         scope.setdefault("state", {})["record"] = record
         structlog.contextvars.bind_contextvars(request_id=record.request_id)
 
@@ -101,9 +104,9 @@ class RecordMiddleware:
         await response(scope, receive, send)
 
     def _close(self, scope: Scope, record: RequestRecord) -> None:
-        route = getattr(scope.get("route"), "path", _OTHER)
+        route = getattr(scope.get("route"), "path", OTHER)
         self._metrics.request_seconds.labels(route, str(record.status)).observe(record.seconds)
-        probe = route in _PROBES
+        probe = record.rule.probe
         if self._tracer is not None and not probe:
             record.trace = self._tracer.note(scope, record, route)
         level = logging.DEBUG if probe else logging.INFO
@@ -111,58 +114,11 @@ class RecordMiddleware:
             logger.log(level, "request", extra=_log_fields(scope, record, route))
 
 
-class BodyLimitMiddleware:
-    """Refuses a body that is too large: by its declared length, or as soon as it has come in."""
-
-    def __init__(self, app: ASGIApp, *, limit: int, batch_limit: int) -> None:
-        """``limit``: bytes; ``batch_limit``: where many images come in one body."""
-        self._app = app
-        self._limit = limit
-        self._batch_limit = batch_limit
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        record: RequestRecord = scope["state"]["record"]
-        declared = declared_length(Headers(scope=scope))
-        many = _MANY_IMAGES.fullmatch(scope["path"]) is not None
-        limit = self._batch_limit if many else self._limit
-
-        async def receive_limited() -> Message:
-            if declared is not None and declared > limit:
-                raise _too_large(f"{declared:,}", limit, many=many)
-            message = await receive()
-            record.bytes_in += len(message.get("body", b""))
-            if record.bytes_in > limit:
-                raise _too_large(f"more than {limit:,}", limit, many=many)
-            return message
-
-        await self._app(scope, receive_limited, send)
-
-
-def _too_large(given: str, limit: int, *, many: bool) -> BodyTooLarge:
-    variable, advice = (
-        ("CROFT_MAX_BATCH_BYTES", "fewer images at a time")
-        if many
-        else ("CROFT_MAX_BODY_BYTES", "a smaller version of the image")
-    )
-    return BodyTooLarge(
-        f"The body has {given} bytes; at most {limit:,} are read ({variable}). Send {advice}."
-    )
-
-
-def declared_length(headers: Headers) -> int | None:
-    """Return Content-Length, None if the body is chunked."""
-    text = headers.get("content-length", "")
-    return int(text) if text.isascii() and text.isdigit() else None
-
-
-def _new_record(headers: Headers) -> RequestRecord:
+def _new_record(scope: Scope) -> RequestRecord:
+    headers = Headers(scope=scope)
     given = headers.get(REQUEST_ID, "")
     request_id = given if _SANE_ID.fullmatch(given) else f"{_ids.getrandbits(128):032x}"
-    record = RequestRecord(request_id)
+    record = RequestRecord(request_id, rule_for(scope["method"], scope["path"]))
     if (found := read_traceparent(headers)) is not None:
         record.traceparent, record.trace = found
     return record
@@ -186,7 +142,7 @@ def _log_fields(scope: Scope, record: RequestRecord, route: str) -> dict[str, An
         "status": record.status,
         "ms": round(1e3 * record.seconds, 2),
         "bytes_in": record.bytes_in,
-        **record.facts,
+        **record.told,
         **{f"{stage}_ms": round(1e3 * s, 2) for stage, s in record.stages.items()},
     }
     if record.trace is not None:

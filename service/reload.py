@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from models.errors import CroftError
 from service.classifier import Classifier
@@ -14,8 +13,6 @@ from service.schemas import Reloaded
 from service.self_test import in_words
 
 logger = logging.getLogger(__name__)
-
-_RETRY_SECONDS: Final = 1
 
 
 class Reloader:
@@ -74,7 +71,7 @@ class Reloader:
                 engine.start()
             drafts = await self._test(drafts)
             if registry.draining:
-                raise Draining("This process is shutting down.", retry_after=_RETRY_SECONDS)
+                raise Draining
         except BaseException:
             for engine in engines:
                 await engine.close()

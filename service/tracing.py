@@ -80,7 +80,8 @@ def opened() -> Iterator[RequestTracer | None]:
         provider = _provider()
     except ImportError as error:
         logger.warning(
-            "%s is set, but requests are not traced: pip install 'croft-ood[otel]' (%s)",
+            "%s is set, but requests are not traced. Type in the checkout: "
+            "pip install '.[service,otel,cpu]' (%s)",
             " or ".join(name for name in SWITCHES if os.environ.get(name)),
             error,
         )
@@ -112,7 +113,7 @@ def _attributes(scope: Scope, record: "RequestRecord", route: str) -> dict[str, 
         "http.route": route,
         "http.response.status_code": record.status,
         "croft.request_id": record.request_id,
-        **{f"croft.{name}": fact for name, fact in record.facts.items()},
+        **{f"croft.{name}": fact for name, fact in record.told.items()},
     }
     if record.error is not None:
         attributes["error.type"] = wire(record.error).slug

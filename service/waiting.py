@@ -332,10 +332,7 @@ class WaitingLine:
 
     def _refuse_if_draining(self) -> None:
         if self._draining:
-            raise Draining(
-                "This process is shutting down. Send the request again: another one answers.",
-                retry_after=_RETRY_SECONDS[0],
-            )
+            raise Draining
 
     def _overloaded(self, *, wanted: int = 1) -> Overloaded:
         state = "is full" if wanted == 1 else f"has no room for {wanted} images at once"
@@ -449,8 +446,7 @@ class Hold:
 def unreached() -> Draining:
     """Return the error of an image that still waited when the process ended."""
     return Draining(
-        "The process ended before the image was reached. Send it again: another one answers.",
-        retry_after=_RETRY_SECONDS[0],
+        "The process ended before the image was reached. Send it again: another one answers."
     )
 
 

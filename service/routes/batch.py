@@ -14,12 +14,13 @@ from starlette.types import Receive, Scope, Send
 
 from service.batch_uploads import BatchImage, read_batch
 from service.batching import decide_in_turn, in_window
+from service.body_limit import most_bytes
 from service.classifier import Classifier
 from service.deadline import Deadline, read_deadline
 from service.deciding import decision_fields, read_top_k
 from service.errors import INTERNAL, ClientGone, DeadlineExceeded, wire
 from service.metrics import BatchTally, Metrics
-from service.middleware import RequestRecord, declared_length
+from service.middleware import RequestRecord
 from service.openapi import BATCH
 from service.problems import problem_body, responses
 from service.registry import Registry
@@ -49,8 +50,7 @@ _LINES: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {NDJSON: {"sc
         "Each image with the status that it would have had alone; as NDJSON a line for each as "
         "soon as it is known, in any order, and a last one with the summary"
     ),
-    responses=responses(400, 404, 413, 415, 500, 503, 504)
-    | {200: {"content": {NDJSON: {"schema": _LINE}}}},
+    responses=responses(400, 404, 413, 415, 500, 503, 504) | _LINES,
     openapi_extra=BATCH,
     tags=["images"],
 )
@@ -85,13 +85,14 @@ class _BatchResponse(Response):
         top_k = read_top_k(request, default=registry.settings.top_k)
         deadline = read_deadline(request.headers, most=registry.settings.request_timeout)
         classifier.check_ready()
-        size = _size(request, limit=registry.settings.max_batch_bytes)
+        size = most_bytes(request.headers, limit=registry.settings.max_batch_bytes)
         with classifier.engine.hold(size) as hold:
             images = await _upload(request, size, deadline, registry.settings)
             hold.shrink(record.bytes_in)
             record.stages = {"read": record.seconds}
             with registry.metrics.counted_batch(len(images), classifier.metrics.key) as tally:
-                record.facts |= {"images": len(images), "outcomes": tally.outcomes}
+                record.images = len(images)
+                record.facts["outcomes"] = tally.outcomes
                 batch = _Batch(
                     classifier,
                     images,
@@ -109,12 +110,6 @@ class _BatchResponse(Response):
         else:
             content = await _unless_client_leaves(self._request, batch.together())
             await Response(content, media_type="application/json")(scope, receive, send)
-
-
-def _size(request: Request, *, limit: int) -> int:
-    """Return how many bytes the body has at most, as far as is known before it is read."""
-    declared = declared_length(request.headers)
-    return limit if declared is None else min(limit, declared)
 
 
 async def _upload(

@@ -9,10 +9,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from models.decision import Decision
+from service.body_limit import most_bytes
 from service.classifier import Classifier
 from service.deadline import read_deadline
 from service.deciding import decision_fields, first_of, read_top_k
-from service.middleware import RequestRecord, declared_length
+from service.middleware import RequestRecord
 from service.openapi import CLASSIFY
 from service.problems import responses
 from service.registry import Registry
@@ -66,8 +67,8 @@ async def _decide(
     deadline = read_deadline(request.headers, most=settings.request_timeout)
     classifier.check_ready()
     started = time.monotonic()
-    limit = settings.max_body_bytes
-    with classifier.engine.reserve(min(limit, declared_length(request.headers) or limit)) as place:
+    size = most_bytes(request.headers, limit=settings.max_body_bytes)
+    with classifier.engine.reserve(size) as place:
         try:
             async with asyncio.timeout(deadline.left):
                 data = await read_image(request)

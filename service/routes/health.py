@@ -11,8 +11,6 @@ from service.schemas import Liveness, Readiness
 
 router = APIRouter(tags=["operations"])
 
-_RETRY_SECONDS = 5
-
 
 @router.get(
     "/healthz",
@@ -53,9 +51,9 @@ async def readyz(request: Request) -> Response:
 def why_not_ready(registry: Registry, state: Readiness) -> Unavailable:
     """Return the error that says why requests are not welcome."""
     if registry.draining:
-        return Draining("This process is shutting down.", retry_after=_RETRY_SECONDS)
+        return Draining()
     text = " ".join(state.warnings) or "The bundles are still being tested."
-    return NotReady(text, retry_after=_RETRY_SECONDS)
+    return NotReady(text)
 
 
 @router.get(

@@ -26,7 +26,6 @@ from service.schemas import (
 TAGS: Final[list[str | Enum]] = ["open inference protocol"]
 router = APIRouter(tags=TAGS)
 
-_RETRY_SECONDS: Final = 5
 _PLATFORM: Final = "croft_bundle"
 _EXTENSIONS: Final = ["binary_tensor_data"]
 MODEL: Final = "/v2/models/{name}"
@@ -149,9 +148,9 @@ async def model_ready(request: Request) -> OipModelReady:
     registry: Registry = request.app.state.registry
     classifier = find_model(request)
     if registry.draining:
-        raise Draining("This process is shutting down.", retry_after=_RETRY_SECONDS)
+        raise Draining
     if reason := _reason(classifier):
-        raise NotReady(f"Bundle {classifier.reference} {reason}.", retry_after=_RETRY_SECONDS)
+        raise NotReady(f"Bundle {classifier.reference} {reason}.")
     return OipModelReady(name=classifier.bundle.manifest.name, ready=True)
 
 

@@ -10,12 +10,13 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from models.decision import Decision
+from service.body_limit import most_bytes
 from service.classifier import Classifier
 from service.deadline import Deadline, read_deadline
 from service.deciding import first_of
 from service.errors import BadRequest, ClientGone, Outcome, wire
 from service.metrics import Tallies
-from service.middleware import RequestRecord, declared_length
+from service.middleware import RequestRecord
 from service.oip import HEADER_LENGTH, Inference, read_inference, write_inference
 from service.oip_openapi import infer_extra
 from service.openapi import BUNDLE_NAME, BUNDLE_VERSION
@@ -62,7 +63,7 @@ async def infer(request: Request) -> Response:
         started = time.monotonic()
         asked, futures = await _admit(request, classifier, deadline=deadline, tallies=tallies)
         read = time.monotonic() - started
-        record.facts["images"] = tallies.images
+        record.images = tallies.images
         everything = asyncio.gather(*futures, return_exceptions=True)
         try:
             results = await first_of(request, everything, deadline=deadline)
@@ -81,8 +82,7 @@ async def _admit(
 ) -> tuple[Inference, list[Future]]:
     """Take one place in the queue, read the request, and queue all of its images or none."""
     settings = request.app.state.registry.settings
-    limit = settings.max_batch_bytes
-    size = min(limit, declared_length(request.headers) or limit)
+    size = most_bytes(request.headers, limit=settings.max_batch_bytes)
     with classifier.engine.reserve(size) as place:
         body = await _read_body(request, deadline)
         asked = await asyncio.to_thread(  # base64 of many images would hold up everybody else

@@ -148,6 +148,30 @@ def test_the_table_of_rules(method: str, path: str, expected: tuple[Scope | None
     assert (rule.scope, rule.reads_images) == expected
 
 
+@pytest.mark.parametrize(
+    ("path", "many"),
+    [
+        ("/classify", False),
+        ("/classify/batch", True),
+        ("/v2/models/colours/infer", True),
+        ("/v2/models/colours/versions/1/infer", True),
+        ("/v2/repository/index", False),
+        ("/bundles/reload", False),
+        ("/nobody/listed/this", False),
+    ],
+)
+def test_bodies_of_many_images_have_a_limit_of_their_own(
+    serve: Serve, path: str, many: bool
+) -> None:
+    """Elsewhere the limit of one image holds."""
+    client = serve(max_body_bytes=1000, max_batch_bytes=2000)
+    json = {"Content-Type": "application/json"}
+    assert rule_for("POST", path).many_images == many
+    texts = [client.post(path, content=b"x" * n, headers=json).text for n in (1500, 2500)]
+    assert ["at most 1,000 are read" in text for text in texts] == [path == "/classify"] * 2
+    assert ["at most 2,000 are read" in text for text in texts] == [False, many]
+
+
 def test_every_route_is_named_by_a_rule(client: TestClient) -> None:
     """None is closed because somebody forgot it."""
     assert isinstance(client.app, FastAPI)

@@ -1,5 +1,6 @@
 """Every request has an id, a timing and one line in the log."""
 
+import base64
 import json
 import logging
 import re
@@ -99,6 +100,19 @@ def test_a_request_is_one_line(client: TestClient, caplog: pytest.LogCaptureFixt
     assert {"ms", "decode_ms", "encode_ms", "p_value"} <= line.keys()
 
 
+def test_the_line_of_many_images_counts_them(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A batch and an inference; a request for one image does not say so."""
+    caplog.set_level(logging.INFO)
+    b64 = base64.b64encode(RED).decode()
+    client.post("/classify/batch", json={"images": [{"b64": b64}, {"b64": "no"}]})
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [3], "data": [b64] * 3}
+    client.post("/v2/models/colours/infer", json={"inputs": [tensor]})
+    _ask(client)
+    assert [line.get("images") for line in _lines(caplog)] == [2, 3, None]
+
+
 def test_a_refused_request_names_its_problem(
     client: TestClient, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -114,6 +128,6 @@ def test_a_refused_request_names_its_problem(
 def test_probes_are_not_logged(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     """Health checks and scrapes show only at the level debug."""
     caplog.set_level(logging.INFO)
-    for path in ("/healthz", "/readyz", "/metrics"):
+    for path in ("/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"):
         client.get(path)
     assert _lines(caplog) == []

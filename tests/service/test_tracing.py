@@ -138,7 +138,7 @@ def test_a_missing_extra_is_a_warning(
         assert tracer is None
     (record,) = caplog.records
     assert "OTEL_EXPORTER_OTLP_ENDPOINT is set" in record.getMessage()
-    assert "pip install 'croft-ood[otel]'" in record.getMessage()
+    assert "pip install '.[service,otel,cpu]'" in record.getMessage()
 
 
 class _Collector(HTTPServer):
