@@ -30,6 +30,7 @@ from croft.demo import CALIBRATED, SHIFTED
 from models.bundle import Bundle
 from models.decision import Decision, decide
 from models.encoder import OnnxEncoder
+from service.counting import Tally
 from service.loading import shipped_bundle
 from service.metrics import Metrics
 from training.progress import bar, say
@@ -116,9 +117,9 @@ def scrapes(
     for before, until in pairwise(minutes):
         first, last = (int(np.ceil(t / step)) for t in (before, until))
         for decision in found[first:last]:
-            with metrics.counted_image() as tally:
+            with Tally(metrics) as tally:
                 tally.bundle = counted.key
-                tally.outcome = counted.answered(decision)
+                tally.note(counted.answered(decision))
         yield start + until, metrics
 
 

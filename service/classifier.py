@@ -22,9 +22,9 @@ from service.waiting import Place, Stages
 _RETRY_NOT_READY: Final = 30
 
 
-@dataclass(frozen=True, eq=False, slots=True, weakref_slot=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Classifier:
-    """One loaded bundle. Whoever works for a request holds it, and with it its engine."""
+    """One loaded bundle, with what it answers by."""
 
     bundle: Bundle
     engine: Engine

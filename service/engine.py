@@ -1,8 +1,9 @@
 """Images -> embeddings, many at once: workers that decode and encode whatever waits.
 
-It knows neither HTTP nor the runtime. One worker a core takes its share of what waits, never
-waits for more, decodes image by image and encodes what decoded in one call. An image that does
-not decode never meets the others; one that breaks the call is found by halving the batch.
+It knows neither HTTP nor the runtime. One worker a core takes its share of what waits,
+decodes image by image and encodes what decoded in one call; it waits for more only for
+``batch_delay``. An image that does not decode never meets the others; one that breaks the call is
+found by halving the batch.
 
 Axes: B batch, H height, W width, C channel, D embedding.
 """

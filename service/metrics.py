@@ -1,9 +1,10 @@
-"""Every metric of the service: all names, labels and buckets are in this file."""
+"""Every metric of the service, with its labels and buckets.
+
+All names are in this file, but for two that the reader of dead processes' files needs as well.
+"""
 
 import warnings
 from bisect import bisect_left
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import fields
 from itertools import accumulate
 from typing import Final, Literal, get_args
@@ -19,8 +20,8 @@ from prometheus_client import (
 
 from models.bundle import Bundle
 from models.decision import Decision
-from service.errors import Outcome, wire
-from service.shared_metrics import exposition, is_shared
+from service.errors import Outcome
+from service.shared_metrics import IMAGES, RECEIVED, exposition, is_shared
 from service.waiting import Stages
 from service.workers import Reason
 
@@ -51,12 +52,12 @@ class Metrics:
         if not is_shared():  # of several processes it would show the one that happens to answer
             ProcessCollector(registry=registry)
         self.received = Counter(
-            "croft_images_received_total",
+            RECEIVED,
             "Images that arrived, counted on arrival and not from their outcomes.",
             registry=registry,
         )
         self.images = Counter(
-            "croft_images_total",
+            IMAGES,
             "Images by outcome; without a bundle where a request named none that is loaded.",
             (*_BUNDLE, "outcome"),
             registry=registry,
@@ -183,51 +184,6 @@ class Metrics:
             return exposition((self.bundle_info, *self._of_bundle))
         return generate_latest(self.registry)
 
-    @contextmanager
-    def counted_image(self) -> Iterator["Tally"]:
-        """Count an image on arrival and, whatever happens to it, once by its outcome."""
-        self.received.inc()
-        tally = Tally()
-        try:
-            yield tally
-        except BaseException as error:
-            tally.outcome = wire(error).outcome if isinstance(error, Exception) else "cancelled"
-            raise
-        finally:
-            self.images.labels(*tally.bundle, tally.outcome).inc()
-
-    @contextmanager
-    def counted_images(self) -> Iterator["Tallies"]:
-        """Count the images of one request on arrival and, whatever happens, each once by outcome.
-
-        The request counts as one image until ``Tallies.arrived`` says how many it has.
-        """
-        self.received.inc()
-        tallies = Tallies(self.received)
-        rest: Outcome = "failed"
-        try:
-            yield tallies
-        except BaseException as error:
-            rest = wire(error).outcome if isinstance(error, Exception) else "cancelled"
-            raise
-        finally:
-            for outcome in tallies.outcomes or [rest] * tallies.images:
-                self.images.labels(*tallies.bundle, outcome).inc()
-
-    @contextmanager
-    def counted_batch(self, images: int, bundle: tuple[str, str]) -> Iterator["BatchTally"]:
-        """Count the images of a batch on arrival; those that get no outcome, by how it ended."""
-        self.received.inc(images)
-        tally = BatchTally(self, images, bundle)
-        rest: Outcome = "failed"
-        try:
-            yield tally
-        except BaseException as error:
-            rest = wire(error).outcome if isinstance(error, Exception) else "cancelled"
-            raise
-        finally:
-            self.images.labels(*bundle, rest).inc(images - sum(tally.outcomes.values()))
-
     def staged(self, stages: Stages) -> None:
         """Note how long an answered image spent in each stage."""
         for stage, histogram in self._stages.items():
@@ -262,51 +218,6 @@ def _facts(bundle: Bundle) -> tuple[str, ...]:
         manifest.backbone.name,
         manifest.backbone.digest.removeprefix("sha256:")[:12],
     )
-
-
-class Tally:
-    """What an image that is being counted turns out to be."""
-
-    __slots__ = ("bundle", "outcome")
-
-    def __init__(self) -> None:
-        """Begin with no bundle, and with the outcome of whoever forgets to set one."""
-        self.bundle: tuple[str, str] = ("", "")
-        self.outcome: Outcome = "failed"
-
-
-class Tallies:
-    """What the images of one request turn out to be."""
-
-    __slots__ = ("_received", "bundle", "images", "outcomes")
-
-    def __init__(self, received: Counter) -> None:
-        """Begin with one image, which has arrived, and with no bundle."""
-        self._received = received
-        self.bundle: tuple[str, str] = ("", "")
-        self.images = 1
-        self.outcomes: list[Outcome] = []
-        """One for each image, once all are known."""
-
-    def arrived(self, images: int) -> None:
-        """Say how many images the request has: at least one."""
-        self._received.inc(images - 1)
-        self.images = images
-
-
-class BatchTally:
-    """The outcomes of a batch's images, each counted as soon as it is known."""
-
-    def __init__(self, metrics: Metrics, images: int, bundle: tuple[str, str]) -> None:
-        """Begin with none."""
-        self.images = images
-        self.outcomes: dict[Outcome, int] = dict.fromkeys(OUTCOMES, 0)
-        self._counters = {o: metrics.images.labels(*bundle, o) for o in OUTCOMES}
-
-    def note(self, outcome: Outcome) -> None:
-        """Count one image."""
-        self.outcomes[outcome] += 1
-        self._counters[outcome].inc()
 
 
 class BundleMetrics:

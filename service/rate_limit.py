@@ -1,7 +1,7 @@
-"""How many requests that read images one caller may make in a window of time.
+"""How many images one caller may send in a window of time.
 
-The window is fixed: it opens with a caller's first request and closes when its time is over.
-That is one counter for each caller, where a moving window keeps the time of every request, and
+The window is fixed: it opens with a caller's first image and closes when its time is over.
+That is one counter for each caller, where a moving window keeps the time of every image, and
 Retry-After can say exactly when the next one opens. The price is that a caller may spend two
 windows' worth around the moment between them.
 """

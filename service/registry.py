@@ -2,13 +2,11 @@
 
 What answers is one set that never changes (``service.loaded``); a swap puts another in its place.
 Requests that began with the old set finish with it: an engine that no bundle of the new set uses
-lives for as long as anybody holds one of its old bundles.
+lives until it has nothing in hand any more.
 """
 
 import asyncio
-import gc
 import logging
-import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
@@ -26,11 +24,7 @@ from service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_DRAIN_LOOK_SECONDS: Final = 0.05
-_FIRST_LOOK_SECONDS: Final = 0.05
-_LONGEST_LOOK_SECONDS: Final = 30.0
-_COLLECT_SECONDS: Final = 1.0
-"""Who holds an old bundle for longer than this may be garbage that refers to itself."""
+_LOOK_SECONDS: Final = 0.05
 
 
 class Registry:
@@ -88,6 +82,9 @@ class Registry:
     def find(self, reference: str | None) -> Classifier:
         """Return ``name@version``, or of ``name`` the newest; without a reference the default.
 
+        Whoever means to use its engine takes a place or holds a body there before anything is
+        awaited: a swap in between would close an engine that looks idle.
+
         Raises:
             UnknownBundle: none is loaded under that name.
         """
@@ -97,8 +94,7 @@ class Registry:
         """Start the engines and test every bundle on its golden images."""
         for engine in self._engines:
             engine.start()
-        drafts = [await tested(Draft(c.bundle, c.engine)) for c in self.classifiers]
-        self._loaded = Loaded(tuple(self._classifier(draft) for draft in drafts))
+        self._loaded = Loaded(tuple([await self._tested_anew(c) for c in self.classifiers]))
         self._tested = True
         self.show_readiness()
 
@@ -117,7 +113,7 @@ class Registry:
     async def finished(self) -> None:
         """Wait until nothing is in flight."""
         while not all(engine.idle for engine in self._engines):
-            await asyncio.sleep(_DRAIN_LOOK_SECONDS)
+            await asyncio.sleep(_LOOK_SECONDS)
 
     async def close(self) -> None:
         """End the engines."""
@@ -182,8 +178,15 @@ class Registry:
             draft.engine,
             self.metrics.add_bundle(draft.bundle),
             failures=draft.failures,
-            refused=bool(draft.failures) and self.settings.self_test == "fail",
+            refused=self._refused(draft),
         )
+
+    async def _tested_anew(self, classifier: Classifier) -> Classifier:
+        draft = await tested(Draft(classifier.bundle, classifier.engine))
+        return replace(classifier, failures=draft.failures, refused=self._refused(draft))
+
+    def _refused(self, draft: Draft) -> bool:
+        return bool(draft.failures) and self.settings.self_test == "fail"
 
     def _use(self, engines: Iterable[Engine]) -> None:
         self._engines = list(dict.fromkeys([*self._engines, *engines]))
@@ -193,21 +196,14 @@ class Registry:
         """Let go of the engines that only these bundles used."""
         used = {classifier.engine for classifier in self.classifiers}
         for engine in {classifier.engine for classifier in gone} - used:
-            users = [weakref.ref(c) for c in gone if c.engine is engine]
-            task = asyncio.create_task(self._close_unused(engine, users))
+            task = asyncio.create_task(self._close_when_idle(engine))
             self._retiring.add(task)
             task.add_done_callback(self._retiring.discard)
 
-    async def _close_unused(
-        self, engine: Engine, users: Sequence["weakref.ref[Classifier]"]
-    ) -> None:
-        """Close an engine when the last request that holds one of its bundles has ended."""
-        seconds = _FIRST_LOOK_SECONDS
-        while any(user() is not None for user in users) or not engine.idle:
-            await asyncio.sleep(seconds)
-            if seconds > _COLLECT_SECONDS:
-                gc.collect()
-            seconds = min(2 * seconds, _LONGEST_LOOK_SECONDS)
+    async def _close_when_idle(self, engine: Engine) -> None:
+        """Close an engine when the last request that began with it has ended."""
+        while not engine.idle:
+            await asyncio.sleep(_LOOK_SECONDS)
         self._engines.remove(engine)
         self._use(())
         await engine.close()

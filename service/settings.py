@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from models.decode import MAX_PIXELS
 from models.embed import usable_cores
 from models.errors import ConfigError
+from service.waiting import BATCH_BODIES_DIVISOR, BATCH_BYTES_DIVISOR
 
 PREFIX: Final = "CROFT_"
 _MIB: Final = 2**20
@@ -92,17 +93,14 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
-    def _one_body_fits_the_queue(self) -> Self:
-        if self.queue_bytes < self.max_body_bytes:
+    def _largest_bodies_fit_the_queue(self) -> Self:
+        bodies, images = BATCH_BODIES_DIVISOR, BATCH_BYTES_DIVISOR
+        if self.queue_bytes < max(bodies * self.max_batch_bytes, images * self.max_body_bytes):
             raise ValueError(
-                f"queue_bytes ({self.queue_bytes}) must be at least max_body_bytes "
-                f"({self.max_body_bytes}), or the largest body could never be queued"
-            )
-        if self.queue_bytes < max(4 * self.max_body_bytes, 2 * self.max_batch_bytes):
-            raise ValueError(
-                f"queue_bytes ({self.queue_bytes}) must be at least 2 times max_batch_bytes "
-                f"({self.max_batch_bytes}) and 4 times max_body_bytes ({self.max_body_bytes}): "
-                "batches may hold half of it, and their images a quarter"
+                f"queue_bytes ({self.queue_bytes}) must be at least {bodies} times "
+                f"max_batch_bytes ({self.max_batch_bytes}) and {images} times max_body_bytes "
+                f"({self.max_body_bytes}): batches may hold 1/{bodies} of it, and their images "
+                f"1/{images}"
             )
         return self
 

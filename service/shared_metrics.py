@@ -16,8 +16,8 @@ from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
-_RECEIVED: Final = "croft_images_received_total"
-_OUTCOMES: Final = "croft_images_total"
+RECEIVED: Final = "croft_images_received_total"
+IMAGES: Final = "croft_images_total"
 _LOST: Final = {"bundle": "", "version": "", "outcome": "failed"}
 
 
@@ -58,9 +58,9 @@ def _count_lost(counters: MmapedDict) -> None:
     in_flight, failed, key_of_failed = 0.0, 0.0, None
     for key, value, _ in counters.read_all_values():  # type: ignore[no-untyped-call]
         _, name, labels, _ = json.loads(key)
-        if name == _RECEIVED:
+        if name == RECEIVED:
             in_flight += value
-        elif name == _OUTCOMES:
+        elif name == IMAGES:
             in_flight -= value
             if labels == _LOST:
                 failed, key_of_failed = value, key

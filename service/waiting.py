@@ -19,22 +19,22 @@ from typing import Any, Final, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from service.drain_rate import DrainRate
 from service.errors import Draining, Overloaded
 
 Embedding = NDArray[np.float32]
 T = TypeVar("T")
 
-RATE_WINDOW_SECONDS: Final = 10.0
 _RETRY_SECONDS: Final = (1, 60)
 """Least and most that Retry-After says."""
 _RETRY_UNKNOWN: Final = 5
 """What it says while nothing has been answered that a rate could be measured from."""
 
-BATCH_IMAGES: Final = 2
+BATCH_IMAGES_DIVISOR: Final = 2
 """Images of batches take at most one in so many places."""
-BATCH_BODIES: Final = 2
+BATCH_BODIES_DIVISOR: Final = 2
 """Bodies of batches hold at most one in so many bytes."""
-BATCH_BYTES: Final = 4
+BATCH_BYTES_DIVISOR: Final = 4
 """Images of batches hold at most one in so many bytes, beside the bodies."""
 
 
@@ -56,15 +56,14 @@ class Stages:
 class Entry:
     """An image in the line, and where its result goes."""
 
-    __slots__ = ("data", "deadline", "future", "loop", "queued_at", "stages", "then")
+    __slots__ = ("data", "deadline", "future", "queued_at", "stages", "then")
 
     def __init__(self, data: bytes, then: Callable[[Embedding], Any], *, deadline: float) -> None:
         """Belong to the running event loop."""
         self.data = data
         self.then = then
         self.deadline = deadline
-        self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[Any] = self.loop.create_future()
+        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.queued_at = time.monotonic()
         self.stages = Stages()
 
@@ -75,36 +74,24 @@ class Entry:
 
     def resolve(self, result: Any) -> None:
         """Hand over the result and the times, from any thread."""
-        self._call(self._settle, (result, self.stages), None)
+        _settle(self.future, (result, self.stages))
 
     def fail(self, error: Exception) -> None:
         """Hand over an error, from any thread."""
-        self._call(self._settle, None, error)
-
-    def _call(self, callback: Callable[..., None], *args: Any) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self.loop.call_soon_threadsafe(callback, *args)
-
-    def _settle(self, result: Any, error: Exception | None) -> None:
-        if self.future.done():
-            return
-        if error is None:
-            self.future.set_result(result)
-        else:
-            self.future.set_exception(error)
+        _settle(self.future, error=error)
 
 
 @dataclass(slots=True)
 class _Share:
-    """A part of the line: how much may be in it, and how much is."""
+    """The line, or a part of it: how much may be in it, and how much is."""
 
     max_images: int
     max_bytes: int
     images: int = 0
     bytes: int = 0
 
-    def fits(self, size: int) -> bool:
-        return self.images < self.max_images and self.bytes + size <= self.max_bytes
+    def fits(self, size: int, *, images: int = 1) -> bool:
+        return self.images + images <= self.max_images and self.bytes + size <= self.max_bytes
 
     def add(self, images: int, size: int) -> None:
         self.images += images
@@ -119,18 +106,6 @@ class _Waiter:
     future: "asyncio.Future[None]"
     admitted: bool = False
 
-    def wake(self, error: Exception | None = None) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self.future.get_loop().call_soon_threadsafe(self._settle, error)
-
-    def _settle(self, error: Exception | None) -> None:
-        if self.future.done():
-            return
-        if error is None:
-            self.future.set_result(None)
-        else:
-            self.future.set_exception(error)
-
 
 class WaitingLine:
     """First come, first served; whatever is of a batch, after everything else."""
@@ -139,15 +114,13 @@ class WaitingLine:
         self, *, max_images: int, max_bytes: int, on_change: Callable[[int], None]
     ) -> None:
         """``on_change`` is told by how many images the line grew or shrank."""
-        self.max_images = max_images
-        self.max_bytes = max_bytes
         self._on_change = on_change
         self._entries: deque[tuple[Entry, int]] = deque()
         self._batch_entries: deque[tuple[Entry, int]] = deque()
-        self._images = self._bytes = 0
-        part = max(1, max_images // BATCH_IMAGES)
-        self._batch = _Share(part, max_bytes // BATCH_BYTES)
-        self._bodies = _Share(part, max_bytes // BATCH_BODIES)
+        part = max(1, max_images // BATCH_IMAGES_DIVISOR)
+        self._whole = _Share(max_images, max_bytes)
+        self._batch = _Share(part, max_bytes // BATCH_BYTES_DIVISOR)
+        self._bodies = _Share(part, max_bytes // BATCH_BODIES_DIVISOR)
         self._waiters: deque[_Waiter] = deque()
         self._draining = self._batches_shed = self._closed = False
         self._changed = threading.Condition()
@@ -162,7 +135,7 @@ class WaitingLine:
         """
         with self._changed:
             self._refuse_if_draining()
-            if self._images >= self.max_images or self._bytes + size > self.max_bytes:
+            if not self._whole.fits(size):
                 raise self._overloaded()
             self._add(1, size)
         return Place(self, size)
@@ -176,10 +149,10 @@ class WaitingLine:
         """
         with self._changed:
             self._refuse_if_draining()
-            if not self._bodies.fits(size) or self._bytes + size > self.max_bytes:
+            if not (self._bodies.fits(size) and self._whole.fits(size, images=0)):
                 raise self._no_room_for_batch()
             self._bodies.add(1, size)
-            self._bytes += size
+            self._whole.add(0, size)
         return Hold(self, size)
 
     async def place_for_batch(self, size: int) -> "Place":
@@ -209,7 +182,7 @@ class WaitingLine:
         """
         with self._changed:
             images, size = len(sizes) - 1, sum(sizes) - held
-            if self._images + images > self.max_images or self._bytes + size > self.max_bytes:
+            if not self._whole.fits(size, images=images):
                 raise self._overloaded(wanted=len(sizes))
             self._add(images, size)
 
@@ -252,7 +225,7 @@ class WaitingLine:
         with self._changed:
             self._batches_shed = True
             for waiter in self._waiters:
-                waiter.wake(unreached())
+                _settle(waiter.future, error=unreached())
             self._waiters.clear()
             return self._clear(self._batch_entries, batch=True)
 
@@ -268,7 +241,7 @@ class WaitingLine:
     @property
     def empty(self) -> bool:
         """Whether nobody waits or uploads, and no batch is being answered."""
-        return self._images == 0 and self._bodies.images == 0
+        return self._whole.images == 0 and self._bodies.images == 0
 
     def put(self, entry: Entry, *, reserved: int, batch: bool) -> None:
         """Turn a reserved place into a waiting entry."""
@@ -290,8 +263,7 @@ class WaitingLine:
             self._add(0, -size)
 
     def _add(self, images: int, size: int, *, batch: bool = False) -> None:
-        self._images += images
-        self._bytes += size
+        self._whole.add(images, size)
         if batch:
             self._batch.add(images, size)
         if images:
@@ -305,14 +277,10 @@ class WaitingLine:
             waiter = self._waiters.popleft()
             waiter.admitted = True
             self._add(1, waiter.size, batch=True)
-            waiter.wake()
+            _settle(waiter.future)
 
     def _has_room(self, size: int) -> bool:
-        return (
-            self._batch.fits(size)
-            and self._images < self.max_images
-            and self._bytes + size <= self.max_bytes
-        )
+        return self._batch.fits(size) and self._whole.fits(size)
 
     def _leave(self, waiter: _Waiter) -> None:
         """Forget a waiter whose batch needs its place no more, admitted or not."""
@@ -336,25 +304,26 @@ class WaitingLine:
 
     def _overloaded(self, *, wanted: int = 1) -> Overloaded:
         state = "is full" if wanted == 1 else f"has no room for {wanted} images at once"
+        whole = self._whole
         return Overloaded(
-            f"The queue {state}: {self._images} of {self.max_images} images, {self._bytes:,} of "
-            f"{self.max_bytes:,} bytes. Try again after the time in Retry-After.",
+            f"The queue {state}: {whole.images} of {whole.max_images} images, {whole.bytes:,} of "
+            f"{whole.max_bytes:,} bytes. Try again after the time in Retry-After.",
             retry_after=self._retry_after(),
         )
 
     def _no_room_for_batch(self) -> Overloaded:
-        bodies = self._bodies
+        bodies, whole = self._bodies, self._whole
         return Overloaded(
             f"There is no room for another batch: {bodies.images} of at most {bodies.max_images} "
-            f"hold {bodies.bytes:,} of {bodies.max_bytes:,} bytes, the queue has {self._bytes:,} "
-            f"of {self.max_bytes:,}. Try again after the time in Retry-After.",
+            f"hold {bodies.bytes:,} of {bodies.max_bytes:,} bytes, the queue has {whole.bytes:,} "
+            f"of {whole.max_bytes:,}. Try again after the time in Retry-After.",
             retry_after=max(_RETRY_UNKNOWN, self._retry_after()),
         )
 
     def _retry_after(self) -> int:
         rate = self._rate.per_second()
         least, most = _RETRY_SECONDS
-        wait = _RETRY_UNKNOWN if rate == 0 else math.ceil(self._images / rate)
+        wait = _RETRY_UNKNOWN if rate == 0 else math.ceil(self._whole.images / rate)
         return min(most, max(least, wait))
 
 
@@ -450,29 +419,18 @@ def unreached() -> Draining:
     )
 
 
-class DrainRate:
-    """How many images a second have left the line lately."""
+def _settle(
+    future: "asyncio.Future[Any]", result: Any = None, *, error: Exception | None = None
+) -> None:
+    """Settle a future from any thread, unless somebody has, or its loop is closed."""
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        future.get_loop().call_soon_threadsafe(_settle_here, future, result, error)
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """``clock`` counts seconds."""
-        self._clock = clock
-        self._taken: deque[tuple[float, int]] = deque()
-        self._total = 0
 
-    def note(self, images: int) -> None:
-        """Remember that so many left just now."""
-        self._taken.append((self._clock(), images))
-        self._total += images
-        self._forget()
-
-    def per_second(self) -> float:
-        """Return the mean of the window, 0 if nothing left within it."""
-        self._forget()
-        if not self._taken:
-            return 0.0
-        return self._total / max(1.0, self._clock() - self._taken[0][0])
-
-    def _forget(self) -> None:
-        oldest = self._clock() - RATE_WINDOW_SECONDS
-        while self._taken and self._taken[0][0] < oldest:
-            self._total -= self._taken.popleft()[1]
+def _settle_here(future: "asyncio.Future[Any]", result: Any, error: Exception | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)

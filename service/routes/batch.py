@@ -16,10 +16,11 @@ from service.batch_uploads import BatchImage, read_batch
 from service.batching import decide_in_turn, in_window
 from service.body_limit import most_bytes
 from service.classifier import Classifier
+from service.counting import Tally
 from service.deadline import Deadline, read_deadline
 from service.deciding import decision_fields, read_top_k
 from service.errors import INTERNAL, ClientGone, DeadlineExceeded, wire
-from service.metrics import BatchTally, Metrics
+from service.metrics import Metrics
 from service.middleware import RequestRecord
 from service.openapi import BATCH
 from service.problems import problem_body, responses
@@ -90,7 +91,8 @@ class _BatchResponse(Response):
             images = await _upload(request, size, deadline, registry.settings)
             hold.shrink(record.bytes_in)
             record.stages = {"read": record.seconds}
-            with registry.metrics.counted_batch(len(images), classifier.metrics.key) as tally:
+            with Tally(registry.metrics, len(images)) as tally:
+                tally.bundle = classifier.metrics.key
                 record.images = len(images)
                 record.facts["outcomes"] = tally.outcomes
                 batch = _Batch(
@@ -165,7 +167,7 @@ class _Batch:
     seconds: float
     """How long an image may take from its turn."""
     metrics: Metrics
-    tally: BatchTally
+    tally: Tally
     record: RequestRecord
 
     async def together(self) -> bytes:

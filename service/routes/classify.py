@@ -11,6 +11,7 @@ from starlette.responses import Response
 from models.decision import Decision
 from service.body_limit import most_bytes
 from service.classifier import Classifier
+from service.counting import Tally
 from service.deadline import read_deadline
 from service.deciding import decision_fields, first_of, read_top_k
 from service.middleware import RequestRecord
@@ -40,15 +41,16 @@ async def classify(request: Request) -> Response:
     """Answer 200 also when the image is rejected: that is an answer, not an error."""
     registry: Registry = request.app.state.registry
     record: RequestRecord = request.state.record
-    with registry.metrics.counted_image() as tally:
+    with Tally(registry.metrics) as tally:
         classifier = registry.find(request.query_params.get("bundle"))
         tally.bundle = classifier.metrics.key
         record.facts["bundle"] = classifier.reference
         decision, stages = await _decide(request, classifier, settings=registry.settings)
-        tally.outcome = classifier.metrics.answered(decision)
+        outcome = classifier.metrics.answered(decision)
+        tally.note(outcome)
     registry.metrics.staged(stages)
     record.stages = stages.as_dict()
-    record.facts |= {"outcome": tally.outcome, "p_value": decision.p_value}
+    record.facts |= {"outcome": outcome, "p_value": decision.p_value}
     # A `Classification`, which would take longer to validate than to write.
     answer = {
         "request_id": record.request_id,

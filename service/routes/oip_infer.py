@@ -12,10 +12,10 @@ from starlette.responses import Response
 from models.decision import Decision
 from service.body_limit import most_bytes
 from service.classifier import Classifier
+from service.counting import Tally
 from service.deadline import Deadline, read_deadline
 from service.deciding import first_of
 from service.errors import BadRequest, ClientGone, Outcome, wire
-from service.metrics import Tallies
 from service.middleware import RequestRecord
 from service.oip import HEADER_LENGTH, Inference, read_inference, write_inference
 from service.oip_openapi import infer_extra
@@ -54,31 +54,32 @@ async def infer(request: Request) -> Response:
     """Answer for all images of the request, or for none of them."""
     registry: Registry = request.app.state.registry
     record: RequestRecord = request.state.record
-    with registry.metrics.counted_images() as tallies:
+    with Tally(registry.metrics) as tally:
         classifier = find_model(request)
-        tallies.bundle = classifier.metrics.key
+        tally.bundle = classifier.metrics.key
         record.facts["bundle"] = classifier.reference
         classifier.check_ready()
         deadline = read_deadline(request.headers, most=registry.settings.request_timeout)
         started = time.monotonic()
-        asked, futures = await _admit(request, classifier, deadline=deadline, tallies=tallies)
+        asked, futures = await _admit(request, classifier, deadline=deadline, tally=tally)
         read = time.monotonic() - started
-        record.images = tallies.images
+        record.images = len(futures)
         everything = asyncio.gather(*futures, return_exceptions=True)
         try:
             results = await first_of(request, everything, deadline=deadline)
         finally:
             for future in futures:
                 future.cancel()
-        tallies.outcomes = [_outcome(classifier, result) for result in results]
+        for result in results:
+            tally.note(_outcome(classifier, result))
         answers = _all_or_none(results)
     record.stages = _note_stages(registry, [stages for _, stages in answers], read=read)
-    record.facts["rejected"] = tallies.outcomes.count("rejected")
+    record.facts["rejected"] = tally.outcomes["rejected"]
     return _answer(classifier, asked, [decision for decision, _ in answers])
 
 
 async def _admit(
-    request: Request, classifier: Classifier, *, deadline: Deadline, tallies: Tallies
+    request: Request, classifier: Classifier, *, deadline: Deadline, tally: Tally
 ) -> tuple[Inference, list[Future]]:
     """Take one place in the queue, read the request, and queue all of its images or none."""
     settings = request.app.state.registry.settings
@@ -91,7 +92,7 @@ async def _admit(
             header_length=_header_length(request),
             most=min(settings.max_batch_images, settings.queue_images),
         )
-        tallies.arrived(len(asked.images))
+        tally.arrived(len(asked.images))
         places = place.split([len(image) for image in asked.images])
     futures = [
         classifier.classify(image, place=place, top_k=1, deadline=deadline.at)

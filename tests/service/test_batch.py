@@ -545,7 +545,7 @@ def test_a_reader_that_stops_is_not_computed_for(bundle: Bundle) -> None:
             call = _batch_call(app, 300, lines=True)
             await until(lambda: len(call.sent) > 10)
             call.read.clear()
-            await until(lambda: registry.classifiers[0].engine._line._images == 0)
+            await until(lambda: metrics.get_sample_value("croft_queue_images") == 0)
             await asyncio.sleep(0.2)
             stopped = outcomes(metrics)["accepted"]
             assert stopped <= len(call.sent) + window

@@ -303,22 +303,21 @@ def test_requests_that_began_before_the_swap_finish_with_the_old(tmp_path: Path)
     assert all(thread is not threading.main_thread() for thread in openings.threads[1:])
 
 
-def test_an_old_engine_waits_for_a_request_that_has_not_queued_yet(tmp_path: Path) -> None:
-    """A long upload holds the bundle that it began with; its place comes later."""
+def test_an_old_engine_waits_for_an_upload(tmp_path: Path) -> None:
+    """A place that was taken before the swap is used long after it."""
     tiny_bundle(tmp_path / "1")
     registry = registry_at(tmp_path)
 
     async def scenario() -> None:
         await registry.start()
         classifier = registry.find(None)
-        tiny_bundle(tmp_path / "2", version="2", graph_seed=1)
-        await Reloader(registry).reload()
-        await asyncio.sleep(0.3)
         with classifier.engine.reserve(len(RED)) as place:
+            tiny_bundle(tmp_path / "2", version="2", graph_seed=1)
+            await Reloader(registry).reload()
+            await asyncio.sleep(0.3)
             future = classifier.classify(RED, place=place, top_k=1, deadline=time.monotonic() + 9)
         decision, _ = await future
         assert decision.label == "red"
-        del classifier, place
         await until(lambda: len(registry.engines) == 1)
         await registry.close()
 

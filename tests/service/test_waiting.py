@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from service.drain_rate import DrainRate
 from service.errors import Draining, Overloaded
-from service.waiting import DrainRate, WaitingLine
+from service.waiting import WaitingLine
 from tests.service.fakes import Watcher
 
 
@@ -107,6 +108,32 @@ def test_closing_returns_who_is_left() -> None:
     assert [entry.data for entry in line.close()] == [b"x"]
     assert line.take(most=1, sharers=1, timeout=10) is None
     assert watcher.queued == 0
+
+
+def test_a_result_that_nobody_wants_any_more_is_dropped() -> None:
+    """Whoever left, or whose loop is closed, is no trouble for the worker."""
+    line, _ = _line()
+    complaints: list[dict[str, Any]] = []
+
+    async def scenario() -> None:
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: complaints.append(context)
+        )
+        with line.reserve(1) as place:
+            future = place.submit(b"x", lambda x_D: x_D, deadline=time.monotonic() + 10)
+        taken = line.take(most=1, sharers=1, timeout=0)
+        assert taken is not None
+        (entry,) = taken
+        future.cancel()
+        entry.resolve("late")
+        entry.fail(RuntimeError("later"))
+        await asyncio.sleep(0)
+
+    asyncio.run(scenario())
+    assert complaints == []
+    asyncio.run(_put(line, b"x"))
+    (left,) = line.close()
+    left.resolve("its loop is closed")
 
 
 def test_the_rate_is_that_of_the_last_seconds() -> None:

@@ -154,6 +154,17 @@ def test_bodies_hold_half_of_the_bytes() -> None:
         pass
 
 
+def test_a_body_needs_room_in_the_line_but_no_place() -> None:
+    """While single images have every place, a batch is let in; where they have the bytes, not."""
+    line, _ = _line(images=2, size=4000)
+    with line.reserve(1), line.reserve(2100):
+        with pytest.raises(Overloaded, match="0 of 2,000 bytes, the queue has 2,101 of 4,000"):
+            line.hold(1900)
+        with line.hold(1800):
+            pass
+    assert _is_empty(line)
+
+
 def test_so_many_batches_at_once() -> None:
     """Small ones are limited in number, by the places that all of them share."""
     line, _ = _line(images=2)

@@ -1,0 +1,63 @@
+"""Every image is counted twice: when it arrives, and once by what became of it."""
+
+from types import TracebackType
+from typing import Self
+
+from service.errors import Outcome, wire
+from service.metrics import OUTCOMES, Metrics
+
+
+class Tally:
+    """The images of one request while they are counted, until the end of the block."""
+
+    __slots__ = ("_images", "_metrics", "bundle", "outcomes")
+
+    def __init__(self, metrics: Metrics, images: int = 1) -> None:
+        """Begin with no bundle.
+
+        Args:
+            metrics: where they are counted.
+            images: how many have arrived; one stands for all until ``arrived`` is called.
+        """
+        self._metrics = metrics
+        self._images = images
+        self.bundle: tuple[str, str] = ("", "")
+        """Name and version."""
+        self.outcomes: dict[Outcome, int] = dict.fromkeys(OUTCOMES, 0)
+        """How many images had which so far."""
+
+    def arrived(self, images: int) -> None:
+        """Say how many images the request has: at least one."""
+        self._metrics.received.inc(images - self._images)
+        self._images = images
+
+    def note(self, outcome: Outcome) -> None:
+        """Count what became of one image."""
+        self.outcomes[outcome] += 1
+        self._count(outcome, 1)
+
+    def __enter__(self) -> Self:
+        """Count the images on arrival."""
+        self._metrics.received.inc(self._images)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Count those that nobody noted by how the request ended."""
+        left = self._images - sum(self.outcomes.values())
+        if left:
+            self._count(_outcome_of(error), left)
+
+    def _count(self, outcome: Outcome, images: int) -> None:
+        self._metrics.images.labels(*self.bundle, outcome).inc(images)
+
+
+def _outcome_of(error: BaseException | None) -> Outcome:
+    """Return what became of images whose request ended like this; to be forgotten is a fault."""
+    if error is None:
+        return "failed"
+    return wire(error).outcome if isinstance(error, Exception) else "cancelled"
