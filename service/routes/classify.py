@@ -26,6 +26,7 @@ from service.waiting import Stages
 router = APIRouter()
 
 PATH: Final = "/classify"
+_as_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 @router.post(
@@ -57,8 +58,7 @@ async def classify(request: Request) -> Response:
         "bundle": classifier.reference,
         **decision_fields(classifier, decision),
     }
-    content = json.dumps(answer, ensure_ascii=False, allow_nan=False)
-    return Response(content, media_type="application/json")
+    return Response(_as_json(answer), media_type="application/json")
 
 
 async def _decide(
