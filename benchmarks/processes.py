@@ -22,7 +22,7 @@ def running(command: Sequence[str], *, ready: str, log: Path) -> Iterator[None]:
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
         try:
-            wait_until(lambda: process.poll() is not None or _answers(ready))
+            wait_until(lambda: process.poll() is not None or _answers(ready), pause=0.2)
             if process.poll() is not None:
                 raise RuntimeError(f"{command[0]} ended:\n{log.read_text()}")
             yield
@@ -31,8 +31,10 @@ def running(command: Sequence[str], *, ready: str, log: Path) -> Iterator[None]:
             process.wait(timeout=30)
 
 
-def wait_until(condition: Callable[[], bool], *, seconds: float = 60.0) -> None:
-    """Return once the condition holds, asked five times a second.
+def wait_until(
+    condition: Callable[[], object], *, seconds: float = 60.0, pause: float = 0.01
+) -> None:
+    """Return once the condition holds, asked again after each pause (seconds).
 
     Raises:
         TimeoutError: if it did not in time.
@@ -41,7 +43,7 @@ def wait_until(condition: Callable[[], bool], *, seconds: float = 60.0) -> None:
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"not so after {seconds} s")
-        time.sleep(0.2)
+        time.sleep(pause)
 
 
 def free_port() -> int:

@@ -1,12 +1,8 @@
 """The service's own counts of images, read from /metrics."""
 
-import http.client
-import re
 from dataclasses import dataclass
-from typing import Final
 
-_SAMPLE: Final = re.compile(r"^(croft_\w+?)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
-_OUTCOME: Final = re.compile(r'outcome="(\w+)"')
+from benchmarks.load.scrape import scrape, total
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +25,10 @@ class Accounts:
 
 def read_accounts(port: int) -> Accounts:
     """Ask the service at a port."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("GET", "/metrics")
-    text = connection.getresponse().read().decode()
-    connection.close()
-    received = 0
+    found = scrape(port)
     outcomes: dict[str, int] = {}
-    for name, labels, value in _SAMPLE.findall(text):
-        if name == "croft_images_received_total":
-            received += int(float(value))
-        elif name == "croft_images_total" and (found := _OUTCOME.search(labels)):
-            outcomes[found[1]] = outcomes.get(found[1], 0) + int(float(value))
-    return Accounts(received, outcomes)
+    for (name, labels), value in found.items():
+        if name == "croft_images_total":
+            outcome = dict(labels)["outcome"]
+            outcomes[outcome] = outcomes.get(outcome, 0) + int(value)
+    return Accounts(int(total(found, "croft_images_received_total")), outcomes)

@@ -89,7 +89,7 @@ class Monitored:
                     rejected.append(json.load(connection.getresponse())["rejected"])
         self.sent += len(rejected)
         self.rejected[kind] = sum(rejected) / len(rejected)
-        wait_until(self._settled)
+        wait_until(self._settled, pause=0.2)
         self.ended[kind] = time.time()
 
     def _settled(self) -> bool:
@@ -115,7 +115,9 @@ def monitored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monitored]:
         watching([f"127.0.0.1:{port}"], WINDOWS, program=program, folder=folder) as prometheus,
     ):
         # A counter's growth is seen only from the second scrape on.
-        wait_until(lambda: _total(query(prometheus, "count_over_time(croft_ready[1m])")) >= 2)
+        wait_until(
+            lambda: _total(query(prometheus, "count_over_time(croft_ready[1m])")) >= 2, pause=0.2
+        )
         assert classify(port, "nothing", "none", b"not an image").status == 415
         watched = Monitored(service, prometheus, sent=1)
         for kind, enough in OPEN_SET_TRAFFIC.items():

@@ -4,15 +4,13 @@ import os
 import re
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.service.traffic import Samples, samples, total
+from benchmarks.load.scrape import scrape, total
 
 QUEUE: Final = 128
 """Images that may wait in one process, by default."""
@@ -31,28 +29,14 @@ class Served:
         return f"http://127.0.0.1:{self.port}"
 
 
-def until(condition: Callable[[], object], *, seconds: float = 60.0) -> None:
-    """Return once the condition holds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never happened"
-        time.sleep(0.05)
-
-
-def metrics_of(service: Served) -> Samples:
-    """Ask one of the processes, over a connection of its own."""
-    with urllib.request.urlopen(f"{service.url}/metrics", timeout=20) as response:
-        return samples(response.read().decode())
-
-
 def value_of(service: Served, name: str, **labels: str) -> float:
     """Return the sum of a metric over all series that have these labels."""
-    return total(metrics_of(service), name, **labels)
+    return total(scrape(service.port), name, **labels)
 
 
 def all_serve(service: Served, processes: int) -> bool:
     """Say whether so many processes are there, and all of them ready."""
-    found = metrics_of(service)
+    found = scrape(service.port)
     limit = total(found, "croft_queue_limit_images")
     return limit == processes * QUEUE and total(found, "croft_ready") == 1
 

@@ -4,7 +4,6 @@ import io
 import json
 import socket
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.bundles import colour_image
-from tests.service.processes import Served, served
+from tests.service.processes import Served, served, value_of
 from tests.service.test_archive import zip_of
 
 RED = colour_image("red")
@@ -49,12 +48,6 @@ def running(
 def _many_small() -> bytes:
     """Return a zip file of thousands of images, most of them junk, which is fast to refuse."""
     return zip_of(*[(f"{LONG}{i}", b"junk" if i % 100 else RED) for i in range(MANY)])
-
-
-def _metric(service: Served, name: str) -> float:
-    with urllib.request.urlopen(f"{service.url}/metrics", timeout=20) as response:
-        lines = response.read().decode().splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
 
 def _settled(read: Any) -> float:
@@ -92,27 +85,27 @@ def test_a_reader_that_stops_does_not_grow_the_server(running: Served) -> None:
     """It stops: so do the decisions, long before the end. It reads on: all of them arrive."""
     with _send_batch(running, _many_small()) as connection:
         assert connection.recv(1)
-        decided = _settled(lambda: _metric(running, "croft_images_total"))
+        decided = _settled(lambda: value_of(running, "croft_images_total"))
         assert 0 < decided < MANY - 1000
-        assert _metric(running, "croft_images_received_total") == MANY
+        assert value_of(running, "croft_images_received_total") == MANY
         assert httpx.post(f"{running.url}/classify", content=RED).status_code == 200
         answer = _read_all(connection)
     assert answer.count(b'{"index":') == MANY
     summary = f'"summary":{{"images":{MANY},"accepted":{MANY // 100},"rejected":0,'
     assert summary.encode() in answer
-    assert _metric(running, "croft_images_total") == MANY + 1
+    assert value_of(running, "croft_images_total") == MANY + 1
 
 
 def test_a_reader_that_leaves_frees_the_server(running: Served) -> None:
     """It goes in the middle: the rest is cancelled, nothing waits, and the next one is served."""
     with _send_batch(running, _many_small()) as connection:
         assert connection.recv(1)
-        decided = _settled(lambda: _metric(running, "croft_images_total"))
-    total = _settled(lambda: _metric(running, "croft_images_total"))
-    assert total == _metric(running, "croft_images_received_total") == MANY
-    cancelled = 'croft_images_total{bundle="colours",outcome="cancelled"'
-    assert 1000 < _metric(running, cancelled) <= MANY - decided
-    assert _metric(running, "croft_queue_images") == 0
+        decided = _settled(lambda: value_of(running, "croft_images_total"))
+    total = _settled(lambda: value_of(running, "croft_images_total"))
+    assert total == value_of(running, "croft_images_received_total") == MANY
+    cancelled = value_of(running, "croft_images_total", bundle="colours", outcome="cancelled")
+    assert 1000 < cancelled <= MANY - decided
+    assert value_of(running, "croft_queue_images") == 0
     assert httpx.post(f"{running.url}/classify", content=RED).status_code == 200
 
 

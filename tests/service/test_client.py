@@ -6,7 +6,6 @@ import runpy
 import socket
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
+from benchmarks.processes import wait_until
 from tests.bundles import colour_image
-from tests.service.processes import Served, served
+from tests.service.processes import Served, served, value_of
 from tests.service.test_archive import zip_of
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "client.py"
@@ -89,14 +89,7 @@ def test_a_service_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 def _shed(service: Served) -> float:
-    with urllib.request.urlopen(f"{service.url}/metrics", timeout=20) as response:
-        lines = response.read().decode().splitlines()
-    return sum(float(line.split()[-1]) for line in lines if 'outcome="shed"' in line)
-
-
-def _metric_says(service: Served, text: bytes) -> bool:
-    with urllib.request.urlopen(f"{service.url}/metrics", timeout=20) as response:
-        return text in response.read()
+    return value_of(service, "croft_images_total", outcome="shed")
 
 
 def test_a_full_queue_is_waited_for(
@@ -112,13 +105,12 @@ def test_a_full_queue_is_waited_for(
         upload.sendall(
             b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(RED)
         )
-        while not _metric_says(service, b"croft_queue_images 1.0"):
-            pass
+        wait_until(lambda: value_of(service, "croft_queue_images") == 1)
         command = _command(service, "classify", "a.jpg")
         client = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
         try:
-            while not _shed(service):
-                assert client.poll() is None
+            wait_until(lambda: client.poll() is not None or _shed(service))
+            assert client.poll() is None
             upload.sendall(RED)
             output, _ = client.communicate(timeout=60)
         finally:

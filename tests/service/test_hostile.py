@@ -18,16 +18,16 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.load.accounts import Accounts, read_accounts
 from benchmarks.load.machine import rss_mib
+from benchmarks.processes import wait_until
 from service.deadline import HEADER as TIMEOUT
 from service.loading import shipped_bundle
 from tests.bundles import colour_image
 from tests.helpers import make_image
 from tests.service.faulty import BROKEN, DEADLY, GUILTY, HOLD, SHORT, SLOW, STUCK, TAKEN
-from tests.service.processes import Served, served
+from tests.service.processes import Served, served, value_of
 
 RED = colour_image("red")
 BRIGHT = colour_image("white")
@@ -65,15 +65,15 @@ class Hostile:
         for data in images:
             waiting = self.metric("croft_queue_images")
             futures.append(self.begin(data, **headers))
-            self.until(lambda before=waiting: self.metric("croft_queue_images") > before)  # type: ignore[misc]
+            wait_until(lambda before=waiting: self.metric("croft_queue_images") > before)  # type: ignore[misc]
         return futures
 
     def occupy(self) -> "Future[httpx.Response]":
         """Hold the encoder with an image in it, so that what comes next waits together."""
         self.fault(HOLD)
         future = self.begin(RED)
-        self.until(lambda: self.received == self.statuses.total() + 1)
-        self.until(lambda: self.metric("croft_queue_images") == 0)
+        wait_until(lambda: self.received == self.statuses.total() + 1)
+        wait_until(lambda: self.metric("croft_queue_images") == 0)
         return future
 
     def leave(self, data: bytes) -> None:
@@ -82,7 +82,7 @@ class Hostile:
         before = self.received
         with socket.create_connection(("127.0.0.1", self.service.port), timeout=20) as connection:
             connection.sendall(head.encode() + data)
-            self.until(lambda: self.received > before)
+            wait_until(lambda: self.received > before)
         self.statuses[0] += 1
 
     def probe(self, path: str) -> httpx.Response:
@@ -99,13 +99,7 @@ class Hostile:
 
     def metric(self, name: str, **labels: str) -> float:
         """Return the sum of a metric over all other labels."""
-        families = text_string_to_metric_families(self.probe("/metrics").text)
-        return sum(
-            sample.value
-            for family in families
-            for sample in family.samples
-            if sample.name == name and sample.labels.items() >= labels.items()
-        )
+        return value_of(self.service, name, **labels)
 
     @property
     def received(self) -> int:
@@ -117,17 +111,9 @@ class Hostile:
         """What the process has in memory."""
         return rss_mib(self.service.process.pid)
 
-    @staticmethod
-    def until(condition: Callable[[], bool], *, seconds: float = 30.0) -> None:
-        """Return once the condition holds."""
-        end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, "it never happened"
-            time.sleep(0.01)
-
     def check_accounts(self) -> None:
         """Every image that was sent was received, and has the outcome that its answer says."""
-        self.until(lambda: self.received == read_accounts(self.service.port).settled)
+        wait_until(lambda: self.received == read_accounts(self.service.port).settled)
         accounts = read_accounts(self.service.port)
         assert accounts.received == self.statuses.total()
         assert _by_outcome(accounts) == _expected(self.statuses)
@@ -175,7 +161,7 @@ def _started(bundle: Path, folder: Path, **settings: object) -> Iterator[Hostile
         ThreadPoolExecutor(160) as pool,
     ):
         hostile = Hostile(service, faults, client=client, pool=pool)
-        hostile.until(lambda: hostile.probe("/readyz").status_code == 200)
+        wait_until(lambda: hostile.probe("/readyz").status_code == 200)
         yield hostile
         hostile.check_accounts()
 
@@ -271,12 +257,12 @@ def test_an_encoder_that_only_fails_makes_it_not_ready_until_it_works(hostile: S
     time.sleep(0.2)  # a batch counts just after it was answered
     assert service.probe("/readyz").status_code == 200
     assert service.ask(RED).status_code == 500
-    service.until(lambda: service.probe("/readyz").status_code == 503)
+    wait_until(lambda: service.probe("/readyz").status_code == 503)
     assert "fails on everything" in service.probe("/readyz").json()["detail"]
     assert service.metric("croft_ready") == 0
     assert service.probe("/healthz").status_code == 200
     service.mend(BROKEN)
-    service.until(lambda: service.probe("/readyz").status_code == 200)
+    wait_until(lambda: service.probe("/readyz").status_code == 200)
     assert service.metric("croft_ready") == 1
     assert service.ask(RED).status_code == 200
 
@@ -308,7 +294,7 @@ def test_clients_that_leave_are_counted_and_hold_nobody_up(hostile: Start, when:
         leaving = 1
     for _ in range(leaving):
         service.leave(RED)
-    service.until(lambda: service.metric("croft_images_total", outcome="cancelled") == leaving)
+    wait_until(lambda: service.metric("croft_images_total", outcome="cancelled") == leaving)
     service.mend(HOLD)
     if when == "waiting":
         assert first.result().status_code == service.ask(RED).status_code == 200
@@ -349,7 +335,7 @@ def test_a_full_queue_sheds_and_memory_stays_bounded(hostile: Start) -> None:
     assert 0 < len(shed) < 150
     assert all(1 <= int(response.headers["Retry-After"]) <= 60 for response in shed)
     assert grown < 80, f"{grown:.0f} MiB"
-    service.until(lambda: service.metric("croft_queue_images") == 0)
+    wait_until(lambda: service.metric("croft_queue_images") == 0)
     assert [service.ask(RED).status_code for _ in range(20)] == [200] * 20
 
 
@@ -370,7 +356,7 @@ def test_a_worker_that_dies_or_is_stuck_shows_and_is_replaced(hostile: Start) ->
         assert live.status_code == 503
         assert any(reason in problem for problem in live.json()["problems"])
         assert service.metric("croft_worker_restarts_total", reason=reason) == 1
-    service.until(lambda: service.probe("/healthz").status_code == 200)
+    wait_until(lambda: service.probe("/healthz").status_code == 200)
     service.mend(TAKEN)  # the stuck one comes back, and nobody wants it any more
     assert _statuses([service.begin(RED) for _ in range(20)]) == [200] * 20
     assert service.metric("croft_worker_restarts_total") == 2

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
+from benchmarks.load.scrape import Samples, samples
 from models.bundle import Bundle
 from models.decision import Candidate, Decision
 from service.metrics import MAX_LABELS, OTHER, OUTCOMES, BundleMetrics, Metrics
@@ -14,13 +14,8 @@ from tests.service.conftest import Serve
 BUNDLE = {"bundle": "colours", "version": "1"}
 
 
-def _samples(client: TestClient) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    families = text_string_to_metric_families(client.get("/metrics").text)
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in families
-        for sample in family.samples
-    }
+def _samples(client: TestClient) -> Samples:
+    return samples(client.get("/metrics").text)
 
 
 def _key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:

@@ -12,9 +12,9 @@ import httpx
 import numpy as np
 import pytest
 import tritonclient.http as triton
-from prometheus_client.parser import text_string_to_metric_families
 from tritonclient.utils import InferenceServerException
 
+from benchmarks.load.accounts import read_accounts
 from service.keys import new_key
 from service.oip import OUTPUTS
 from tests.bundles import colour_image, tiny_bundle
@@ -148,14 +148,14 @@ def test_an_error_says_what_to_do(
 
 def test_everything_was_counted(service: Served, client: Any) -> None:
     """After eight images in three requests, both sides have grown by eight."""
-    before = _counts(service)
+    before = read_accounts(service.port)
     client.infer("toybox", [_image(RED, WHITE, BLUE, RED)])
-    for files in ((RED, b"junk", WHITE), (b"",)):
-        with pytest.raises(triton.InferenceServerException):
+    for files, says in (((RED, b"junk", WHITE), "Image 1: "), ((b"",), "empty")):
+        with pytest.raises(InferenceServerException, match=says):
             client.infer("toybox", [_image(*files)])
-    after = _counts(service)
-    assert {name: after[name] - before[name] for name in after if after[name] != before[name]} == {
-        "received": 8,
+    grown = read_accounts(service.port).since(before)
+    assert grown.received == 8
+    assert {outcome: images for outcome, images in grown.outcomes.items() if images} == {
         "accepted": 4,
         "rejected": 2,
         "invalid": 2,
@@ -179,19 +179,6 @@ def test_a_key_goes_with_each_call(tmp_path: Path) -> None:
         assert result.as_numpy("label").tolist() == [b"red"]
         assert client.get_model_metadata("toybox", headers=headers)["name"] == "toybox"
         assert len(client.get_model_repository_index(headers=headers)) == 1
-
-
-def _counts(service: Served) -> dict[str, float]:
-    counts = dict.fromkeys(("received", "accepted", "rejected", "invalid"), 0.0)
-    text = httpx.get(f"{service.url}/metrics").text
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            if sample.name == "croft_images_received_total":
-                counts["received"] += sample.value
-            elif sample.name == "croft_images_total":
-                outcome = sample.labels["outcome"]
-                counts[outcome] = counts.get(outcome, 0.0) + sample.value
-    return counts
 
 
 # ------------------------------------------------------------------ the document

@@ -13,18 +13,12 @@ from pathlib import Path
 import pytest
 from prometheus_client.mmap_dict import MmapedDict
 
+from benchmarks.load.scrape import scrape, total
+from benchmarks.processes import wait_until
 from service.processes import tell_reloaded
 from tests.bundles import tiny_bundle
-from tests.service.processes import (
-    QUEUE,
-    Served,
-    all_serve,
-    metrics_of,
-    served,
-    until,
-    value_of,
-)
-from tests.service.traffic import Traffic, total
+from tests.service.processes import QUEUE, Served, all_serve, served, value_of
+from tests.service.traffic import Traffic
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +41,7 @@ def _two(bundle: Path, folder: Path) -> Iterator[Served]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(folder))
         with served(bundle, folder / "log", processes=2) as service:
-            until(lambda: all_serve(service, 2))
+            wait_until(lambda: all_serve(service, 2))
             yield service
 
 
@@ -63,7 +57,7 @@ def _received_by(file: Path) -> float:
 def _check_accounts(service: Served, sent: int) -> None:
     """Whichever process answers: what was received has an outcome, and is what was sent."""
     for _ in range(6):
-        found = metrics_of(service)
+        found = scrape(service.port)
         assert total(found, "croft_images_received_total") == sent
         assert total(found, "croft_images_total") == sent
         assert total(found, "croft_queue_images") == 0
@@ -77,7 +71,7 @@ def test_the_metrics_of_all_processes_add_up(bundle_path: Path, tmp_path: Path) 
         assert traffic.statuses.keys() == {200}
         assert traffic.broken == []
         _check_accounts(service, traffic.answered)
-        found = metrics_of(service)
+        found = scrape(service.port)
         assert total(found, "croft_bundle_info") == 1
         assert total(found, "croft_calibration_images") == 300
         assert total(found, "croft_p_value_count", bundle="colours") == traffic.answered
@@ -94,16 +88,16 @@ def test_a_killed_process_is_replaced(bundle_path: Path, tmp_path: Path) -> None
         with Traffic(service.port) as traffic:
             traffic.wait_for(200)
             os.kill(victim, signal.SIGKILL)
-            until(lambda: value_of(service, "croft_queue_limit_images") == QUEUE)
+            wait_until(lambda: value_of(service, "croft_queue_limit_images") == QUEUE)
             traffic.wait_for(50)
             broken = len(traffic.broken)
-            until(lambda: value_of(service, "croft_queue_limit_images") == 2 * QUEUE)
+            wait_until(lambda: value_of(service, "croft_queue_limit_images") == 2 * QUEUE)
             traffic.wait_for(200)
             assert len(traffic.broken) == broken, traffic.broken
         assert traffic.statuses.keys() == {200}
         assert victim not in _children(service)
         assert len(_children(service)) == 2
-        found = metrics_of(service)
+        found = scrape(service.port)
         failed = total(found, "croft_images_total", outcome="failed")
         assert failed <= broken
         assert total(found, "croft_images_total", outcome="accepted") >= traffic.answered
@@ -116,12 +110,12 @@ def test_images_that_die_with_their_process_are_counted(bundle_path: Path, tmp_p
     with _two(bundle_path, tmp_path) as service:
         with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
             connection.sendall(b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx")
-            until(lambda: value_of(service, "croft_queue_images") == 1)
+            wait_until(lambda: value_of(service, "croft_queue_images") == 1)
             for child in _children(service):
                 os.kill(child, signal.SIGKILL)
             assert connection.recv(1000) == b""
-        until(lambda: _ready(service))
-        found = metrics_of(service)
+        wait_until(lambda: _ready(service))
+        found = scrape(service.port)
         assert total(found, "croft_images_received_total") == 1
         assert total(found, "croft_images_total", outcome="failed") == 1
         assert total(found, "croft_queue_images") == 0
@@ -142,7 +136,7 @@ def test_a_reload_reaches_all_processes(tmp_path: Path) -> None:
         with Traffic(service.port) as traffic:
             traffic.wait_for(50)
             assert '"added":["colours@2"]' in _post(f"{service.url}/bundles/reload")
-            until(lambda: value_of(service, "croft_reloads_total", outcome="done") == 2)
+            wait_until(lambda: value_of(service, "croft_reloads_total", outcome="done") == 2)
             before = traffic.bundles["colours@1"]
             traffic.wait_for(100)
             # Those that began before the second swap may still be answered by the old one.
@@ -150,7 +144,7 @@ def test_a_reload_reaches_all_processes(tmp_path: Path) -> None:
         assert traffic.broken == []
         assert traffic.statuses.keys() == {200}
         for _ in range(6):
-            found = metrics_of(service)
+            found = scrape(service.port)
             assert total(found, "croft_bundle_info") == 1
             assert total(found, "croft_bundle_info", version="2") == 1
             assert total(found, "croft_alpha", version="1") == 0
@@ -163,7 +157,7 @@ def test_sighup_to_the_parent_reloads_all(tmp_path: Path) -> None:
     with _two(tmp_path / "bundles", tmp_path) as service:
         tiny_bundle(tmp_path / "bundles" / "2", version="2")
         service.process.send_signal(signal.SIGHUP)
-        until(lambda: value_of(service, "croft_reloads_total", outcome="done") == 2)
+        wait_until(lambda: value_of(service, "croft_reloads_total", outcome="done") == 2)
         assert value_of(service, "croft_bundle_info", version="2") == 1
 
 
@@ -185,7 +179,7 @@ def test_children_end_with_their_parent(bundle_path: Path, tmp_path: Path) -> No
         children = _children(service)
         service.process.kill()
         service.process.wait(10)
-        until(lambda: not any(Path(f"/proc/{child}/cmdline").exists() for child in children))
+        wait_until(lambda: not any(Path(f"/proc/{child}/cmdline").exists() for child in children))
 
 
 def test_a_child_tells_by_a_line(capfd: pytest.CaptureFixture[str]) -> None:

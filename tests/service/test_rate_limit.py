@@ -51,7 +51,7 @@ def test_a_new_window_opens_when_retry_after_says_so() -> None:
     async def scenario() -> None:
         limit = RateLimit("2/second", MEMORY)
         assert await _admitted(limit, "a", 3) == 2
-        with pytest.raises(RateLimited) as caught:
+        with pytest.raises(RateLimited, match="More than 2 images within 1 s") as caught:
             await limit.admit("a")
         await asyncio.sleep(caught.value.retry_after)
         assert await _admitted(limit, "a", 3) == 2

@@ -11,9 +11,11 @@ from typing import Final
 
 import pytest
 
+from benchmarks.load.scrape import scrape, total
+from benchmarks.processes import wait_until
 from tests.bundles import tiny_bundle
-from tests.service.processes import Served, all_serve, metrics_of, served, until
-from tests.service.traffic import Traffic, total
+from tests.service.processes import Served, all_serve, served
+from tests.service.traffic import Traffic
 
 ROUNDS: Final = int(os.environ.get("CROFT_TEST_ROUNDS", "3"))
 
@@ -34,7 +36,7 @@ def test_swaps_under_load_fail_no_request(tmp_path: Path, processes: int) -> Non
     tiny_bundle(folder / "0", version="0")
     with served(folder, tmp_path / "log", processes=processes) as service:
         with Traffic(service.port) as traffic:
-            until(lambda: all_serve(service, processes))
+            wait_until(lambda: all_serve(service, processes))
             traffic.wait_for(20)
             for version in range(1, ROUNDS + 1):
                 tiny_bundle(folder / str(version), version=str(version), graph_seed=version // 2)
@@ -44,7 +46,7 @@ def test_swaps_under_load_fail_no_request(tmp_path: Path, processes: int) -> Non
         assert traffic.broken == []
         assert traffic.statuses.keys() == {200}
         assert {f"colours@{version}" for version in range(ROUNDS + 1)} == traffic.bundles.keys()
-        found = metrics_of(service)
+        found = scrape(service.port)
         assert total(found, "croft_images_received_total") == traffic.answered
         for reference, answers in traffic.bundles.items():
             of = {"version": reference.partition("@")[2], "outcome": "accepted"}
@@ -60,7 +62,7 @@ def test_ends_under_load_fail_no_request(bundle_path: Path, tmp_path: Path, proc
             served(bundle_path, tmp_path / "log", processes=processes) as service,
             Traffic(service.port) as traffic,
         ):
-            until(lambda: all_serve(service, processes))
+            wait_until(lambda: all_serve(service, processes))
             traffic.wait_for(100)
             service.process.terminate()
             assert service.process.wait(30) == 0

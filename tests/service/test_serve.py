@@ -18,11 +18,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from benchmarks.processes import wait_until
 from models.errors import BundleMissing, ConfigError
 from service import healthcheck, serve
 from service.loading import shipped_bundle
 from tests.bundles import colour_image
-from tests.service.processes import Served, served
+from tests.service.processes import Served, served, value_of
 
 RED = colour_image("red")
 
@@ -53,24 +54,16 @@ def _half_upload(port: int) -> socket.socket:
     return connection
 
 
-def _wait_for_upload(service: Served) -> None:
-    """Return once the service has given a place to the upload."""
-    while True:
-        with urllib.request.urlopen(f"{service.url}/metrics", timeout=20) as response:
-            if b"croft_queue_images 1.0" in response.read():
-                return
-
-
 def test_sigterm_finishes_what_is_in_flight(running: Served) -> None:
     """Not ready at once, new work 503, the request in flight 200, exit 0."""
     status, body = _answer_to("POST", f"{running.url}/classify", RED)
     assert (status, body["label"]) == (200, "red")
     with _half_upload(running.port) as connection:
-        _wait_for_upload(running)
+        wait_until(lambda: value_of(running, "croft_queue_images") == 1)
         running.process.terminate()
-        while (ready := _answer_to("GET", f"{running.url}/readyz"))[0] == 200:
-            pass
-        assert ready[1]["type"] == "urn:croft:problem:draining"
+        wait_until(lambda: _answer_to("GET", f"{running.url}/readyz")[0] == 503)
+        _, ready = _answer_to("GET", f"{running.url}/readyz")
+        assert ready["type"] == "urn:croft:problem:draining"
         for _ in range(5):
             status, body = _answer_to("POST", f"{running.url}/classify", RED)
             assert (status, body["type"]) == (503, "urn:croft:problem:draining")

@@ -204,5 +204,5 @@ def test_a_place_is_split_also_while_the_line_drains() -> None:
     with line.reserve(10) as place:
         line.drain()
         assert len(place.split([1, 2])) == 2
-    with pytest.raises(Draining):
+    with pytest.raises(Draining, match="shutting down"):
         line.reserve(1)

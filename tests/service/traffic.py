@@ -8,8 +8,6 @@ from collections import Counter
 from types import TracebackType
 from typing import Self
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from tests.bundles import colour_image
 
 RED = colour_image("red")
@@ -90,24 +88,3 @@ class Traffic:
             self.statuses[response.status] += 1
             if response.status == 200:
                 self.bundles[answer["bundle"]] += 1
-
-
-Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-def samples(text: str) -> Samples:
-    """Return what ``/metrics`` said, by name and labels."""
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
-
-
-def total(found: Samples, name: str, **labels: str) -> float:
-    """Return the sum of a metric over all series that have these labels."""
-    return sum(
-        value
-        for (sample, of), value in found.items()
-        if sample == name and labels.items() <= dict(of).items()
-    )
