@@ -93,8 +93,8 @@ def _append(rng: random.Random, file: bytes, _: Sequence[bytes]) -> bytes:
 
 
 _DAMAGE: Final[tuple[Draw, ...]] = (
-    *(_flip, _flip_early, _flip_early, _cut, _remove, _repeat, _number, _number, _splice, _append),
-)
+    _flip, _flip_early, _flip_early, _cut, _remove, _repeat, _number, _number, _splice, _append,
+)  # fmt: skip
 
 
 def _raw(rng: random.Random, file: bytes, files: Sequence[bytes]) -> bytes:

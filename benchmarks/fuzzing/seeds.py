@@ -9,7 +9,7 @@ from PIL import Image
 from models.decode import decode, formats
 
 _ON_ITS_SIDE: Final = b"Exif\0\0MM\0*" + bytes.fromhex(
-    "00000008 0001 0112 0003 00000001 00060000 0000"
+    "00000008 0001 0112 0003 00000001 00060000 00000000"
 )
 _VARIANTS: Final[dict[str, tuple[tuple[str, dict[str, Any]], ...]]] = {
     "JPEG": (
@@ -17,10 +17,7 @@ _VARIANTS: Final[dict[str, tuple[tuple[str, dict[str, Any]], ...]]] = {
         ("RGB", {"progressive": True}),
         ("L", {}),
         ("CMYK", {}),
-        (
-            "RGB",
-            {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"},
-        ),
+        ("RGB", {"exif": _ON_ITS_SIDE}),
     ),
     "PNG": (("RGB", {}), ("RGBA", {}), ("P", {}), ("L", {}), ("LA", {}), ("1", {}), ("I;16", {})),
     "WEBP": (("RGB", {}), ("RGBA", {"lossless": True})),

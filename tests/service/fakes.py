@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from fastapi import FastAPI
 from numpy.typing import NDArray
+from starlette.testclient import TestClient
 
 from models.bundle import Bundle
 from models.encoder import Encoder, OnnxEncoder
@@ -73,6 +75,21 @@ class SelfTestThenGate(Gate):
             self.free -= len(pixels_BHWC)
             return
         super().__call__(pixels_BHWC)
+
+
+class BrokenAfterSelfTest:
+    """A hook that lets the golden images of the self-test through, then fails on everything."""
+
+    def __init__(self, message: str = "boom") -> None:
+        """``message`` is that of the error, which no client may see."""
+        self._message = message
+        self._free = 3
+
+    def __call__(self, pixels_BHWC: NDArray[np.uint8]) -> None:
+        """Fail, unless it is a golden image."""
+        if self._free <= 0:
+            raise RuntimeError(self._message)
+        self._free -= len(pixels_BHWC)
 
 
 class Watcher:
@@ -176,6 +193,13 @@ def registry_of(
         return encoder if hook is None else HookedEncoder(encoder, hook)
 
     return Registry(bundles, settings=chosen, open_encoder=open_encoder), chosen
+
+
+def registry_in(client: TestClient) -> Registry:
+    """Return what the application of a client serves."""
+    assert isinstance(client.app, FastAPI)
+    registry: Registry = client.app.state.registry
+    return registry
 
 
 def registry_at(*paths: Path, **options: Any) -> Registry:

@@ -1,24 +1,20 @@
 """``POST /classify/batch``: every image on its own merits, in bounded memory, all accounted for."""
 
-import asyncio
 import base64
 import json
 import random
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from models.bundle import Bundle
 from service.app import create_app
-from service.registry import Registry
 from tests.bundles import colour_image
 from tests.service.conftest import Serve
 from tests.service.counting import assert_settled, outcomes, received
-from tests.service.fakes import Gate, registry_of, run, until
+from tests.service.fakes import BrokenAfterSelfTest, registry_in, registry_of
 from tests.service.test_archive import zip_of
 
 RED, WHITE, BLUE = colour_image("red"), colour_image("white"), colour_image("blue")
@@ -27,18 +23,12 @@ PATH = "/classify/batch"
 NDJSON = {"Accept": "application/x-ndjson"}
 
 
-def _registry(client: TestClient) -> Registry:
-    assert isinstance(client.app, FastAPI)
-    registry: Registry = client.app.state.registry
-    return registry
-
-
 @pytest.fixture
 def batches(serve: Serve) -> Iterator[TestClient]:
     """Return a client; whatever a test does, every image has one outcome in the end."""
     client = serve()
     yield client
-    assert_settled(_registry(client).metrics.registry)
+    assert_settled(registry_in(client).metrics.registry)
 
 
 def _form(images: list[bytes]) -> dict[str, Any]:
@@ -99,7 +89,7 @@ def test_each_image_is_answered_as_if_alone(batches: TestClient, form: Any) -> N
     ]
     counts = {"images": 8, "accepted": 3, "rejected": 1, "invalid": 4, "failed": 0, "shed": 0}
     assert body["counts"] == counts
-    seen = outcomes(_registry(batches).metrics.registry)
+    seen = outcomes(registry_in(batches).metrics.registry)
     assert seen == {"accepted": 3, "rejected": 1, "invalid": 4}
     for item, data in zip(body["items"], MIXED, strict=True):
         assert _same(item) == _alone(batches, data)
@@ -131,7 +121,7 @@ def test_the_query_is_that_of_classify(batches: TestClient) -> None:
     assert batches.post(f"{PATH}?bundle=nope", **_form([RED])).status_code == 404
     assert batches.post(f"{PATH}?top_k=0", **_form([RED])).status_code == 400
     assert batches.get(PATH).headers["Allow"] == "POST"
-    assert received(_registry(batches).metrics.registry) == 1
+    assert received(registry_in(batches).metrics.registry) == 1
 
 
 def test_a_batch_larger_than_the_queue_is_answered(serve: Serve) -> None:
@@ -139,7 +129,7 @@ def test_a_batch_larger_than_the_queue_is_answered(serve: Serve) -> None:
     client = serve(queue_images=2, workers=1)
     body = client.post(PATH, **_zip([RED, WHITE] * 20)).json()
     assert body["counts"]["accepted"] == body["counts"]["rejected"] == 20
-    assert_settled(_registry(client).metrics.registry)
+    assert_settled(registry_in(client).metrics.registry)
 
 
 def test_names_are_what_was_sent_or_nothing(batches: TestClient) -> None:
@@ -169,7 +159,7 @@ def test_the_number_of_images_is_limited(serve: Serve, form: Any) -> None:
         _problem(client.post(PATH, **form(images)), 413, "body-too-large")
     if form is not _form:  # a form without parts is not made by this client
         assert "has no image" in _problem(client.post(PATH, **form([])), 400, "bad-request")
-    assert received(_registry(client).metrics.registry) == 3
+    assert received(registry_in(client).metrics.registry) == 3
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
@@ -183,7 +173,7 @@ def test_a_large_image_is_refused_alone(serve: Serve, form: Any) -> None:
         client.post(PATH, **form([RED, random.Random(0).randbytes(21_000)])), 413, "body-too-large"
     )
     assert "CROFT_MAX_B" in detail
-    assert received(_registry(client).metrics.registry) == 4
+    assert received(registry_in(client).metrics.registry) == 4
 
 
 def test_the_limit_of_the_body_names_its_setting(serve: Serve) -> None:
@@ -245,7 +235,7 @@ def test_a_batch_of_no_sound_form_is_refused(
     """As a whole, with words about what is read; nothing counts as received."""
     response = batches.post(PATH, content=content, headers={"Content-Type": kind})
     assert says in _problem(response, status, slug)
-    assert received(_registry(batches).metrics.registry) == 0
+    assert received(registry_in(batches).metrics.registry) == 0
 
 
 @pytest.mark.parametrize(
@@ -271,356 +261,13 @@ def test_a_member_that_is_no_image_is_its_own_trouble(
     assert says in first["problem"]["detail"]
 
 
-# ------------------------------------------------------------------ scheduling
-
-
-class _SelfTestThen(Gate):
-    """Lets the golden images of the self-test through, then holds everything until opened."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.free = 3
-
-    def __call__(self, pixels_BHWC: Any) -> None:
-        """Wait, unless it is a golden image."""
-        if self.free > 0:
-            self.free -= len(pixels_BHWC)
-            return
-        super().__call__(pixels_BHWC)
-
-
-class _Steps:
-    """Lets one call through for every step, and remembers which images each call had."""
-
-    def __init__(self) -> None:
-        self.steps = threading.Semaphore(0)
-        self.calls: list[str] = []
-        """A letter for each image: w for white, r for another; the golden images left out."""
-        self._free = 3
-
-    def __call__(self, pixels_BHWC: Any) -> None:
-        """Wait for a step, unless it is a golden image."""
-        if self._free > 0:
-            self._free -= len(pixels_BHWC)
-            return
-        self.calls.append("".join("w" if p_HWC.min() > 150 else "r" for p_HWC in pixels_BHWC))
-        assert self.steps.acquire(timeout=20)
-
-
-class _Call:
-    """One request to an application, message by message: a client that reads when it likes."""
-
-    def __init__(self, app: FastAPI, path: str, body: bytes, headers: dict[str, str]) -> None:
-        self.sent: list[dict[str, Any]] = []
-        self.leave = asyncio.Event()
-        self.read = asyncio.Event()
-        """Set: the client reads; cleared: what is sent does not get away."""
-        self.read.set()
-        self._body: bytes | None = body
-        given = {"content-length": str(len(body)), **headers}
-        self._scope = {
-            "type": "http",
-            "asgi": {"version": "3.0"},
-            "http_version": "1.1",
-            "method": "POST",
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": b"",
-            "root_path": "",
-            "scheme": "http",
-            "headers": [(k.encode(), v.encode()) for k, v in given.items()],
-            "client": ("127.0.0.1", 1),
-            "server": ("127.0.0.1", 80),
-        }
-        self.task = asyncio.ensure_future(app(self._scope, self._receive, self._send))
-
-    async def _receive(self) -> dict[str, Any]:
-        if self._body is not None:
-            body, self._body = self._body, None
-            return {"type": "http.request", "body": body, "more_body": False}
-        await self.leave.wait()
-        return {"type": "http.disconnect"}
-
-    async def _send(self, message: Any) -> None:
-        await self.read.wait()
-        self.sent.append(message)
-
-    @property
-    def status(self) -> int:
-        """The status, once there is one."""
-        return int(self.sent[0]["status"])
-
-    @property
-    def body(self) -> bytes:
-        """What has arrived of the body."""
-        return b"".join(message.get("body", b"") for message in self.sent[1:])
-
-
-def _batch_call(app: FastAPI, images: int, *, lines: bool = False) -> _Call:
-    headers = {"content-type": "application/zip", **({"accept": NDJSON["Accept"]} if lines else {})}
-    return _Call(app, PATH, zip_of(*[("a.jpg", RED)] * images), headers)
-
-
-def _classify_call(app: FastAPI) -> _Call:
-    return _Call(app, "/classify", RED, {"content-type": "image/jpeg"})
-
-
-def _app(bundle: Bundle, hook: Any, **settings: Any) -> tuple[FastAPI, Registry]:
-    registry, chosen = registry_of(bundle, hook=hook, **{"workers": 1, **settings})
-    return create_app(chosen, registry=registry), registry
-
-
-def test_interactive_requests_overtake_a_batch(bundle: Bundle) -> None:
-    """Each is in the very next call, alone, and never behind the 500 images that came before."""
-    hook = _Steps()
-    app, registry = _app(bundle, hook)
-    queue = registry.metrics.registry
-
-    async def scenario() -> None:
-        async with app.router.lifespan_context(app):
-            batch = _batch_call(app, 500)
-            for i in range(10):
-                await until(lambda i=i: len(hook.calls) == 2 * i + 1)  # type: ignore[misc]
-                request = _Call(app, "/classify", WHITE, {"content-type": "image/jpeg"})
-                # Eight of the batch wait beside the eight in work; the ninth is this one.
-                await until(lambda: (queue.get_sample_value("croft_queue_images") or 0) >= 9)
-                hook.steps.release(2)  # the call in work, and the next one
-                await request.task
-                assert request.status == 200
-            hook.steps.release(1000)
-            await batch.task
-            assert json.loads(batch.body)["counts"]["accepted"] == 500
-
-    run(scenario())
-    assert hook.calls[1:21:2] == ["w"] * 10
-    assert {*hook.calls} - {"w"} <= {"r" * n for n in range(1, 9)}
-    assert_settled(registry.metrics.registry)
-
-
-def test_a_batch_leaves_places_for_others(bundle: Bundle) -> None:
-    """While 100 of its images wait, it has half of the queue and no more than its window."""
-    gate = _SelfTestThen()
-    app, registry = _app(bundle, gate, queue_images=8, max_batch=2)
-    metrics = registry.metrics.registry
-
-    async def scenario() -> None:
-        async with app.router.lifespan_context(app):
-            batch = _batch_call(app, 100)
-            await until(gate.reached.is_set)
-            await until(lambda: metrics.get_sample_value("croft_queue_images") == 2)
-            more = [_batch_call(app, 100) for _ in range(3)]
-            await until(lambda: metrics.get_sample_value("croft_queue_images") == 4)
-            asked = [_classify_call(app) for _ in range(4)]
-            await until(lambda: metrics.get_sample_value("croft_queue_images") == 8)
-            gate.open.set()
-            await asyncio.gather(batch.task, *(call.task for call in (*more, *asked)))
-            assert {call.status for call in (batch, *more, *asked)} == {200}
-            assert json.loads(batch.body)["counts"]["accepted"] == 100
-
-    run(scenario())
-    assert outcomes(metrics) == {"accepted": 404}
-    assert_settled(metrics)
-
-
-def test_no_room_for_the_body_is_told_before_it_is_read(bundle: Bundle) -> None:
-    """503 with Retry-After; the batch that has the room goes on, and is alone in the accounts."""
-    gate = _SelfTestThen()
-    size = len(zip_of(*[("a.jpg", RED)] * 5))
-    limits = {"max_body_bytes": len(RED), "max_batch_bytes": size, "queue_bytes": 2 * size}
-    app, registry = _app(bundle, gate, **limits)
-
-    async def scenario() -> None:
-        async with app.router.lifespan_context(app):
-            batch = _batch_call(app, 5)
-            await until(gate.reached.is_set)
-            refused = _batch_call(app, 5)
-            await refused.task
-            assert refused.status == 503
-            assert refused._body is not None
-            assert b"no room for another batch" in refused.body
-            assert int(dict(refused.sent[0]["headers"])[b"retry-after"]) >= 1
-            gate.open.set()
-            await batch.task
-            assert batch.status == 200
-            again = _batch_call(app, 5)
-            await again.task
-            assert again.status == 200
-
-    run(scenario())
-    assert outcomes(registry.metrics.registry) == {"accepted": 10}
-    assert_settled(registry.metrics.registry)
-
-
-def test_an_image_past_its_deadline_gets_504_and_the_batch_goes_on(bundle: Bundle) -> None:
-    """The time of an image counts from its turn: those after the stall are answered."""
-    gate = _SelfTestThen()
-    app, registry = _app(bundle, gate, max_batch=1, request_timeout=0.3)
-
-    async def scenario() -> None:
-        async with app.router.lifespan_context(app):
-            batch = _batch_call(app, 20, lines=True)
-            await until(lambda: len(batch.sent) >= 3)
-            gate.open.set()
-            await batch.task
-            *items, last = [json.loads(line) for line in batch.body.splitlines()]
-            assert [item["status"] for item in items[:2]] == [504, 504]
-            assert "longer than 0.3 s" in items[0]["problem"]["detail"]
-            assert items[-1]["status"] == 200
-            shed = sum(item["status"] == 504 for item in items)
-            assert (last["summary"]["shed"], last["summary"]["accepted"]) == (shed, 20 - shed)
-
-    run(scenario())
-    assert_settled(registry.metrics.registry)
-
-
-def test_an_upload_that_never_ends_gets_504(bundle: Bundle) -> None:
-    """The time for the body grows with its length, and has an end."""
-    app, registry = _app(bundle, None, request_timeout=0.1)
-
-    async def scenario() -> _Call:
-        async with app.router.lifespan_context(app):
-            call = _batch_call(app, 1)
-            call._body = None  # nothing ever comes
-            await call.task
-            return call
-
-    call = run(scenario())
-    assert call.status == 504
-    assert b"not uploaded within 0.1 s" in call.body
-    assert_settled(registry.metrics.registry)
-
-
-@pytest.mark.parametrize("lines", [True, False])
-def test_a_client_that_leaves_cancels_the_rest(bundle: Bundle, lines: bool) -> None:
-    """What was not decided is counted as cancelled, its places are free, the next is served."""
-    hook = _Steps()
-    app, registry = _app(bundle, hook, max_batch=4)
-    metrics = registry.metrics.registry
-
-    async def scenario() -> None:
-        async with app.router.lifespan_context(app):
-            call = _batch_call(app, 50, lines=lines)
-            await until(lambda: bool(hook.calls))
-            hook.steps.release()
-            await until(lambda: outcomes(metrics).get("accepted", 0) > 0)
-            call.leave.set()
-            await call.task
-            hook.steps.release(100)
-            await until(lambda: registry.classifiers[0].engine.idle)
-            after = _classify_call(app)
-            await after.task
-            assert after.status == 200
-
-    run(scenario())
-    counted = outcomes(metrics)
-    assert counted["accepted"] + counted["cancelled"] == 51
-    assert counted["cancelled"] >= 50 - 2 * 4
-    assert_settled(metrics)
-
-
-def test_a_client_that_leaves_during_the_upload_sent_no_images(bundle: Bundle) -> None:
-    """Nothing was received, nothing is held."""
-    app, registry = _app(bundle, None)
-
-    async def scenario() -> None:
-        async with app.router.lifespan_context(app):
-            call = _batch_call(app, 5)
-            call._body = None
-            call.leave.set()
-            await call.task
-            await until(lambda: registry.classifiers[0].engine.idle)
-
-    run(scenario())
-    assert received(registry.metrics.registry) == 0
-
-
-def test_a_reader_that_stops_is_not_computed_for(bundle: Bundle) -> None:
-    """No more is decided than was read, plus the window; when it reads on, all of it arrives."""
-    app, registry = _app(bundle, None, max_batch=2)
-    metrics = registry.metrics.registry
-    window = registry.classifiers[0].engine.batch_window
-
-    async def scenario() -> None:
-        async with app.router.lifespan_context(app):
-            call = _batch_call(app, 300, lines=True)
-            await until(lambda: len(call.sent) > 10)
-            call.read.clear()
-            await until(lambda: metrics.get_sample_value("croft_queue_images") == 0)
-            await asyncio.sleep(0.2)
-            stopped = outcomes(metrics)["accepted"]
-            assert stopped <= len(call.sent) + window
-            await asyncio.sleep(0.2)
-            assert outcomes(metrics)["accepted"] == stopped
-            call.read.set()
-            await call.task
-            assert call.body.count(b"\n") == 301
-
-    run(scenario())
-    assert outcomes(metrics) == {"accepted": 300}
-    assert_settled(metrics)
-
-
-# ------------------------------------------------------------------ the end
-
-
-def test_a_batch_in_flight_is_finished_while_draining(bundle: Bundle) -> None:
-    """Its images were let in with it; a new batch is sent away."""
-    gate = _SelfTestThen()
-    app, registry = _app(bundle, gate)
-
-    async def scenario() -> None:
-        async with app.router.lifespan_context(app):
-            call = _batch_call(app, 100)
-            await until(gate.reached.is_set)
-            registry.drain()
-            refused = _batch_call(app, 1)
-            await refused.task
-            assert refused.status == 503
-            assert b"urn:croft:problem:draining" in refused.body
-            waiting = asyncio.create_task(registry.finished())
-            gate.open.set()
-            await waiting
-            await call.task
-            assert json.loads(call.body)["counts"]["accepted"] == 100
-
-    run(scenario())
-    assert_settled(registry.metrics.registry)
-
-
-def test_the_end_of_draining_is_told_for_each_image(bundle: Bundle) -> None:
-    """What was decided is sent, the rest says that the process ends: half an answer is no loss."""
-    hook = _Steps()
-    app, registry = _app(bundle, hook, max_batch=4)
-
-    async def scenario() -> None:
-        async with app.router.lifespan_context(app):
-            call = _batch_call(app, 100)
-            await until(lambda: bool(hook.calls))
-            registry.drain()
-            registry.shed_batches()
-            hook.steps.release(100)
-            await call.task
-            assert call.status == 200
-            items = json.loads(call.body)["items"]
-            unreached = [item for item in items if item["status"] == 503]
-            assert len(unreached) >= 100 - 2 * 4
-            assert sum(item["status"] == 200 for item in items) >= len(hook.calls[0])
-            assert unreached[0]["problem"]["type"] == "urn:croft:problem:draining"
-
-    run(scenario())
-    assert_settled(registry.metrics.registry)
+# ------------------------------------------------------------------ faults
 
 
 def test_a_fault_of_one_image_tells_nothing_but_the_request_id(bundle: Bundle) -> None:
     """500 for each image that the encoder fails on, 200 for the batch."""
-    hook = _SelfTestThen()
-
-    def broken(pixels_BHWC: Any) -> None:
-        if hook.free <= 0:
-            raise RuntimeError("secret /srv/path")
-        hook(pixels_BHWC)
-
-    app, registry = _app(bundle, broken)
+    registry, chosen = registry_of(bundle, hook=BrokenAfterSelfTest("secret /srv/path"))
+    app = create_app(chosen, registry=registry)
     with TestClient(app) as client:
         response = client.post(PATH, **_form([RED, WHITE]))
     assert response.status_code == 200
@@ -634,7 +281,8 @@ def test_a_bug_in_the_route_is_a_problem_and_every_image_failed(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever goes wrong with the batch as a whole, its images are accounted for."""
-    app, registry = _app(bundle, None)
+    registry, chosen = registry_of(bundle)
+    app = create_app(chosen, registry=registry)
     monkeypatch.setattr("service.routes.batch.problem_body", None)
     with TestClient(app, raise_server_exceptions=False) as client:
         response = client.post(PATH, **_form([b"junk", RED]))

@@ -1,31 +1,28 @@
 """Overload, deadlines, clients that leave, failures: each answered, each image counted once."""
 
-import asyncio
 import threading
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
-from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from models.bundle import Bundle
 from service.app import create_app
-from service.registry import Registry
 from tests.bundles import colour_image
+from tests.helpers import wait_until
+from tests.service.asgi import Call
 from tests.service.conftest import Serve
 from tests.service.counting import outcomes, received
-from tests.service.fakes import SelfTestThenGate, registry_of, run, until
+from tests.service.fakes import (
+    BrokenAfterSelfTest,
+    SelfTestThenGate,
+    registry_in,
+    registry_of,
+    run,
+    until,
+)
 
 RED = colour_image("red")
 WHITE = colour_image("white")
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-
-
-def _registry(client: TestClient) -> Registry:
-    assert isinstance(client.app, FastAPI)
-    registry: Registry = client.app.state.registry
-    return registry
 
 
 def test_a_full_queue_sheds_with_retry_after(serve: Serve) -> None:
@@ -42,9 +39,8 @@ def test_a_full_queue_sheds_with_retry_after(serve: Serve) -> None:
     assert gate.reached.wait(10)
     second = threading.Thread(target=ask)
     second.start()
-    metrics = _registry(client).metrics.registry
-    while metrics.get_sample_value("croft_queue_images") != 1:
-        pass
+    metrics = registry_in(client).metrics.registry
+    wait_until(lambda: metrics.get_sample_value("croft_queue_images") == 1)
     response = client.post("/classify", content=RED)
     gate.open.set()
     first.join()
@@ -68,25 +64,18 @@ def test_a_request_past_its_deadline_gets_504(serve: Serve) -> None:
     gate.open.set()
     assert response.status_code == 504
     assert "longer than 0.2 s" in response.json()["detail"]
-    assert outcomes(_registry(client).metrics.registry) == {"shed": 1}
+    assert outcomes(registry_in(client).metrics.registry) == {"shed": 1}
     assert client.post("/classify", content=RED).status_code == 200
 
 
 def test_an_internal_error_tells_nothing_but_the_request_id(serve: Serve) -> None:
     """500 names no file, type or value of the inside; the next request is fine."""
-    gate = SelfTestThenGate()
-
-    def hook(pixels_BHWC: Any) -> None:
-        if gate.free <= 0:
-            raise RuntimeError("secret /srv/path")
-        gate(pixels_BHWC)
-
-    client = serve(hook=hook)
+    client = serve(hook=BrokenAfterSelfTest("secret /srv/path"))
     response = client.post("/classify", content=RED)
     assert response.status_code == 500
     assert response.headers["Content-Type"] == "application/problem+json"
     assert "secret" not in response.text
-    assert outcomes(_registry(client).metrics.registry) == {"failed": 1}
+    assert outcomes(registry_in(client).metrics.registry) == {"failed": 1}
 
 
 def test_a_bug_in_a_route_is_a_problem_document_too(bundle: Bundle) -> None:
@@ -110,62 +99,23 @@ def test_a_bug_in_a_route_is_a_problem_document_too(bundle: Bundle) -> None:
 # ------------------------------------------------------------------ clients that leave
 
 
-def _scope(length: int) -> dict[str, Any]:
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": "POST",
-        "path": "/classify",
-        "raw_path": b"/classify",
-        "query_string": b"",
-        "root_path": "",
-        "scheme": "http",
-        "headers": [(b"content-length", str(length).encode()), (b"content-type", b"image/jpeg")],
-        "client": ("127.0.0.1", 1),
-        "server": ("127.0.0.1", 80),
-    }
-
-
-async def _ask_and_leave(
-    app: FastAPI, messages: list[dict[str, Any]], leave: asyncio.Event
-) -> list[Any]:
-    """Send these messages, then leave once told to; return what the service sent."""
-    sent = []
-
-    async def receive() -> dict[str, Any]:
-        if messages:
-            return messages.pop(0)
-        await leave.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    await app(_scope(len(RED)), receive, send)
-    return sent
-
-
 @pytest.mark.parametrize("when", ["upload", "answer"])
 def test_a_client_that_leaves_is_counted_and_forgotten(bundle: Bundle, when: str) -> None:
     """During the upload or before the answer: cancelled, its place free, the next one served."""
     gate = SelfTestThenGate()
     registry, settings = registry_of(bundle, hook=gate, workers=1)
     app = create_app(settings, registry=registry)
-    half = {"type": "http.request", "body": RED[:100], "more_body": True}
-    rest = {"type": "http.request", "body": RED[100:], "more_body": False}
 
     async def scenario() -> None:
         async with app.router.lifespan_context(app):
-            leave = asyncio.Event()
-            messages = [half] if when == "upload" else [half, rest]
-            request = asyncio.create_task(_ask_and_leave(app, messages, leave))
+            call = Call(app, "/classify", RED, first=100)
             if when == "answer":
+                call.upload()
                 await until(gate.reached.is_set)
             else:
                 await until(lambda: not registry.classifiers[0].engine.idle)
-            leave.set()
-            await request
+            call.leave()
+            await call.task
             gate.open.set()
             await until(lambda: registry.classifiers[0].engine.idle)
 
@@ -178,17 +128,16 @@ def test_an_upload_that_never_ends_gets_504(bundle: Bundle) -> None:
     """A slow sender holds its place no longer than a request may take."""
     registry, settings = registry_of(bundle, request_timeout=0.1)
     app = create_app(settings, registry=registry)
-    half = {"type": "http.request", "body": RED[:100], "more_body": True}
 
-    async def scenario() -> list[Any]:
+    async def scenario() -> None:
         async with app.router.lifespan_context(app):
-            sent = await _ask_and_leave(app, [half], asyncio.Event())
+            call = Call(app, "/classify", RED, first=100)
+            await call.task
             assert registry.classifiers[0].engine.idle
-            return sent
+            assert call.status == 504
+            assert b"while its body was uploaded" in call.body
 
-    start, body = run(scenario())
-    assert start["status"] == 504
-    assert b"while its body was uploaded" in body["body"]
+    run(scenario())
     assert outcomes(registry.metrics.registry) == {"shed": 1}
 
 
@@ -205,7 +154,7 @@ def test_every_image_has_exactly_one_outcome(serve: Serve) -> None:
     client.post("/classify?top_k=0", content=RED)
     client.post("/classify", files={"other": RED})
     client.get("/classify")
-    metrics = _registry(client).metrics.registry
+    metrics = registry_in(client).metrics.registry
     assert outcomes(metrics) == {"accepted": 2, "rejected": 1, "invalid": 7}
     assert received(metrics) == 10
     count = metrics.get_sample_value(
@@ -217,7 +166,7 @@ def test_every_image_has_exactly_one_outcome(serve: Serve) -> None:
 def test_a_draining_service_takes_nothing_new(serve: Serve) -> None:
     """503 says that the process ends; readiness went first."""
     client = serve()
-    _registry(client).drain()
+    registry_in(client).drain()
     ready = client.get("/readyz")
     assert (ready.status_code, ready.json()["ready"]) == (503, False)
     assert ready.json()["type"] == "urn:croft:problem:draining"
@@ -226,4 +175,4 @@ def test_a_draining_service_takes_nothing_new(serve: Serve) -> None:
     assert response.json()["type"] == "urn:croft:problem:draining"
     assert response.headers["Retry-After"] == "1"
     assert client.get("/healthz").status_code == 200
-    assert _registry(client).metrics.registry.get_sample_value("croft_ready") == 0
+    assert registry_in(client).metrics.registry.get_sample_value("croft_ready") == 0

@@ -1,17 +1,14 @@
 """``/v2``: the decisions of ``/classify``, for all images of a request or none, each counted."""
 
-import asyncio
 import base64
 import json
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
@@ -21,9 +18,18 @@ from service.app import create_app
 from service.oip import OUTPUTS
 from service.registry import Registry
 from tests.bundles import KNOWN, UNKNOWN, colour_image, load_tiny
+from tests.helpers import wait_until
+from tests.service.asgi import Call
 from tests.service.conftest import Serve
 from tests.service.counting import outcomes, received
-from tests.service.fakes import SelfTestThenGate, registry_of, run, until
+from tests.service.fakes import (
+    BrokenAfterSelfTest,
+    SelfTestThenGate,
+    registry_in,
+    registry_of,
+    run,
+    until,
+)
 
 RED, WHITE, BLUE = colour_image("red"), colour_image("white"), colour_image("blue")
 INFER = "/v2/models/colours/infer"
@@ -51,15 +57,9 @@ def _problem(response: Any, status: int, slug: str) -> str:
     return str(response.json()["error"])
 
 
-def _registry(client: TestClient) -> Registry:
-    assert isinstance(client.app, FastAPI)
-    registry: Registry = client.app.state.registry
-    return registry
-
-
 def _counted(client: TestClient) -> dict[str, float]:
     """Return the images by outcome, after a check that each has one."""
-    registry = _registry(client).metrics.registry
+    registry = registry_in(client).metrics.registry
     counted = outcomes(registry)
     assert received(registry) == sum(counted.values())
     return counted
@@ -68,14 +68,6 @@ def _counted(client: TestClient) -> dict[str, float]:
 def _waiting(registry: Registry) -> float | None:
     """Return how many images wait or are being uploaded."""
     return registry.metrics.registry.get_sample_value("croft_queue_images")
-
-
-def _wait(condition: Callable[[], bool]) -> None:
-    """Return once the condition holds."""
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 # ------------------------------------------------------------------ answers
@@ -183,14 +175,7 @@ def test_a_model_that_failed_its_self_test_is_not_ready(serve: Serve, bundle: Bu
 
 def test_a_model_whose_encoder_only_fails_is_not_ready(serve: Serve) -> None:
     """Model, server and index say so after a few batches in a row."""
-    gate = SelfTestThenGate()
-
-    def hook(pixels_BHWC: Any) -> None:
-        if gate.free <= 0:
-            raise RuntimeError("boom")
-        gate(pixels_BHWC)
-
-    client = serve(hook=hook)
+    client = serve(hook=BrokenAfterSelfTest())
     for _ in range(6):
         _problem(_ask(client, RED), 500, "encoding-failed")
     for path in ("/v2/health/ready", "/v2/models/colours/ready"):
@@ -202,7 +187,7 @@ def test_health_follows_the_process(serve: Serve) -> None:
     """While it drains it lives but is not ready."""
     client = serve()
     assert client.get("/v2/health/ready").json() == {"live": True}
-    _registry(client).drain()
+    registry_in(client).drain()
     assert client.get("/v2/health/live").json() == {"live": True}
     for path in ("/v2/health/ready", "/v2/models/colours/ready"):
         _problem(client.get(path), 503, "draining")
@@ -216,7 +201,7 @@ def test_liveness_fails_when_a_worker_is_stuck(serve: Serve) -> None:
     asking = threading.Thread(target=lambda: _ask(client, RED))
     asking.start()
     assert gate.reached.wait(10)
-    _wait(lambda: client.get("/healthz").status_code == 503)
+    wait_until(lambda: client.get("/healthz").status_code == 503)
     response = client.get("/v2/health/live")
     gate.open.set()
     asking.join()
@@ -307,14 +292,14 @@ def test_images_that_find_no_room_together_are_shed_together(serve: Serve) -> No
     asking[0].start()
     assert gate.reached.wait(10)
     asking[1].start()
-    registry = _registry(client)
-    _wait(lambda: _waiting(registry) == 1)
+    registry = registry_in(client)
+    wait_until(lambda: _waiting(registry) == 1)
     refused = _ask(client, RED, RED, RED)
     assert "no room for 3 images at once: 2 of 3" in _problem(refused, 503, "overloaded")
     assert int(refused.headers["Retry-After"]) >= 1
     assert _waiting(registry) == 1
     asking[2].start()
-    _wait(lambda: _waiting(registry) == 3)
+    wait_until(lambda: _waiting(registry) == 3)
     gate.open.set()
     for thread in asking:
         thread.join()
@@ -349,21 +334,18 @@ def test_a_client_that_leaves_cancels_all_its_images(bundle: Bundle, when: str) 
     registry, chosen = registry_of(bundle, hook=gate, workers=1, max_batch=1)
     app = create_app(chosen, registry=registry)
     body = json.dumps(_inputs([RED] * 4)).encode()
-    half = {"type": "http.request", "body": body[:100], "more_body": True}
-    rest = {"type": "http.request", "body": body[100:], "more_body": False}
 
     async def scenario() -> None:
         async with app.router.lifespan_context(app):
             engine = registry.classifiers[0].engine
-            leave = asyncio.Event()
-            messages = [half] if when == "upload" else [half, rest]
-            request = asyncio.create_task(_ask_and_leave(app, messages, leave))
+            call = Call(app, INFER, body, first=100)
             if when == "answer":
+                call.upload()
                 await until(gate.reached.is_set)
             else:
                 await until(lambda: _waiting(registry) == 1)
-            leave.set()
-            await request
+            call.leave()
+            await call.task
             gate.open.set()
             await until(lambda: engine.idle)
 
@@ -384,58 +366,17 @@ def test_a_request_that_is_being_uploaded_when_the_process_drains_is_answered(
     app = create_app(chosen, registry=registry)
     body = json.dumps(_inputs([RED, WHITE, BLUE])).encode()
 
-    async def scenario() -> list[Any]:
+    async def scenario() -> None:
         async with app.router.lifespan_context(app):
-            more = asyncio.Event()
-            messages = [{"type": "http.request", "body": body[:100], "more_body": True}]
-            end = {"type": "http.request", "body": body[100:], "more_body": False}
-            request = asyncio.create_task(_ask_and_leave(app, messages, more, end))
+            call = Call(app, INFER, body, first=100)
             await until(lambda: _waiting(registry) == 1)
             registry.drain()
-            more.set()
-            return await request
+            call.upload()
+            await call.task
+            assert call.status == 200, call.body
+            assert json.loads(call.body)["outputs"][0]["data"] == ["red", "", "blue"]
 
-    start, answer = run(scenario())
-    assert start["status"] == 200, answer
-    assert json.loads(answer["body"])["outputs"][0]["data"] == ["red", "", "blue"]
-
-
-async def _ask_and_leave(
-    app: FastAPI,
-    messages: list[dict[str, Any]],
-    leave: asyncio.Event,
-    end: dict[str, Any] | None = None,
-) -> list[Any]:
-    """Send the messages, and when told to the end of the request, else leave; return the answer."""
-    sent, last = [], [end or {"type": "http.disconnect"}]
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": "POST",
-        "path": INFER,
-        "raw_path": INFER.encode(),
-        "query_string": b"",
-        "root_path": "",
-        "scheme": "http",
-        "headers": [],
-        "client": ("127.0.0.1", 1),
-        "server": ("127.0.0.1", 80),
-    }
-
-    async def receive() -> dict[str, Any]:
-        if messages:
-            return messages.pop(0)
-        await leave.wait()
-        if not last:
-            await asyncio.Event().wait()
-        return last.pop()
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    await app(scope, receive, send)
-    return sent
+    run(scenario())
 
 
 # ------------------------------------------------------------------ anything at all
