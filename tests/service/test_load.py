@@ -5,10 +5,10 @@ import threading
 import pytest
 from starlette.testclient import TestClient
 
+from benchmarks.processes import wait_until
 from models.bundle import Bundle
 from service.app import create_app
 from tests.bundles import colour_image
-from tests.helpers import wait_until
 from tests.service.asgi import Call
 from tests.service.conftest import Serve
 from tests.service.counting import outcomes, received

@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from benchmarks.processes import wait_until
 from models.bundle import Bundle
 from service.app import create_app
 from service.oip import OUTPUTS
 from service.registry import Registry
 from tests.bundles import KNOWN, UNKNOWN, colour_image, load_tiny
-from tests.helpers import wait_until
 from tests.service.asgi import Call
 from tests.service.conftest import Serve
 from tests.service.counting import outcomes, received
