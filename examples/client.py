@@ -23,8 +23,8 @@ import httpx
 from tqdm import tqdm
 
 SUFFIXES = {
-    *(".avif", ".bmp", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"),
-}
+    ".avif", ".bmp", ".gif", ".heic", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp",
+}  # fmt: skip
 BATCH_IMAGES, BATCH_BYTES = 500, 32 * 2**20
 """So many files of a folder go in one request; the service's own limits are higher."""
 NDJSON = {"Accept": "application/x-ndjson"}
@@ -32,6 +32,15 @@ NDJSON = {"Accept": "application/x-ndjson"}
 
 class NoAnswer(Exception):
     """The service gave a problem in place of an answer, or could not be reached."""
+
+
+class Away(Exception):
+    """The service asks to come back, if it can after ``retry_after`` (a header's value)."""
+
+    def __init__(self, why: str, retry_after: str | None = None) -> None:
+        """Without a time, the client chooses it."""
+        super().__init__(why)
+        self.retry_after = retry_after
 
 
 class Patience:
@@ -43,7 +52,7 @@ class Patience:
         self._until = time.monotonic() + seconds
         self._backoff = 0.5
 
-    def wait(self, why: str, *, retry_after: str | None = None) -> None:
+    def wait(self, failure: Away | httpx.TransportError) -> None:
         """Sleep before the next try: as long as the service says, or twice as long as last time.
 
         The random part keeps clients that were sent away together from coming back together.
@@ -51,8 +60,10 @@ class Patience:
         Raises:
             NoAnswer: it was the last one.
         """
-        told = float(retry_after) if retry_after and retry_after.isdigit() else None
-        seconds = self._backoff * random.uniform(0.5, 1) if told is None else told
+        why, told = f"{type(failure).__name__}: {failure}", ""
+        if isinstance(failure, Away):
+            why, told = str(failure), failure.retry_after or ""
+        seconds = float(told) if told.isdigit() else self._backoff * random.uniform(0.5, 1)
         seconds += random.uniform(0, 0.1) * seconds
         if self._left == 0 or time.monotonic() + seconds > self._until:
             raise NoAnswer(why)
@@ -82,13 +93,11 @@ class Client:
                 response = self._http.post(
                     "/classify", params=self._query, content=data, headers=headers
                 )
-            except httpx.TransportError as error:
-                patience.wait(f"{type(error).__name__}: {error}")
-                continue
-            if response.status_code == 200:
+                _check(response)
                 answer: dict[str, Any] = response.json()
                 return answer
-            _wait_or_raise(response, patience)
+            except (httpx.TransportError, Away) as failure:
+                patience.wait(failure)
 
     def batch(self, **body: Any) -> Iterator[dict[str, Any]]:
         """Yield the item of each image of one batch, as soon as it is known.
@@ -100,39 +109,50 @@ class Client:
             body: what httpx sends, such as ``files=`` or ``content=`` and ``headers=``.
 
         Raises:
-            NoAnswer: there is none for the batch as a whole, also after some patience.
+            NoAnswer: there is none for the batch as a whole, or not to its end, also after some
+                patience.
+        """
+        patience, whole = Patience(), False
+        answered, missed = set[int](), dict[int, dict[str, Any]]()
+        try:
+            while True:
+                try:
+                    for item in self._attempt(**body):
+                        index = item["index"]
+                        if index not in answered and item["status"] in (503, 504):
+                            missed[index] = item
+                        elif index not in answered:
+                            answered.add(index)
+                            missed.pop(index, None)
+                            yield item
+                    if not missed:
+                        return
+                    whole = True
+                    patience.wait(Away("some images were not reached"))
+                except (httpx.TransportError, Away) as failure:
+                    patience.wait(failure)
+        except NoAnswer:
+            yield from missed.values()
+            if not whole:  # some images have no item
+                raise
+
+    def _attempt(self, **body: Any) -> Iterator[dict[str, Any]]:
+        """Ask for a batch once, and yield the items of the answer as they come.
+
+        Raises:
+            httpx.TransportError: the connection failed, or ended before the summary.
+            Away: the service asks to come back.
+            NoAnswer: it refuses the batch.
         """
         headers = {**self._headers, **body.pop("headers", {}), **NDJSON}
         options = {"params": self._query, "headers": headers, **body}
-        patience, answered = Patience(), set[int]()
-        while True:
-            missed: dict[int, dict[str, Any]] = {}
-            try:
-                with self._http.stream("POST", "/classify/batch", **options) as response:
-                    if response.status_code != 200:
-                        response.read()
-                        _wait_or_raise(response, patience)
-                        continue
-                    for item in map(json.loads, response.iter_lines()):
-                        if "summary" in item:
-                            break
-                        if item["status"] in (503, 504):
-                            missed[item["index"]] = item
-                        elif item["index"] not in answered:
-                            answered.add(item["index"])
-                            yield item
-                    else:
-                        raise httpx.RemoteProtocolError("the stream ends without its summary")
-                if not missed.keys() - answered:
+        with self._http.stream("POST", "/classify/batch", **options) as response:
+            _check(response)
+            for item in map(json.loads, response.iter_lines()):
+                if "summary" in item:
                     return
-                patience.wait("some images were not reached")
-            except httpx.TransportError as error:
-                patience.wait(f"{type(error).__name__}: {error}")
-            except NoAnswer:
-                if not missed:
-                    raise
-                yield from (item for index, item in missed.items() if index not in answered)
-                return
+                yield item
+        raise httpx.RemoteProtocolError("the stream ends without its summary")
 
     def folder(self, paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
         """Yield the items of image files, in requests of a handy size."""
@@ -149,7 +169,11 @@ class Client:
             yield from self.batch(files=part)
 
 
-def _wait_or_raise(response: httpx.Response, patience: Patience) -> None:
+def _check(response: httpx.Response) -> None:
+    """Raise what an answer other than 200 means: ``Away`` or ``NoAnswer``."""
+    if response.status_code == 200:
+        return
+    response.read()
     try:
         problem = response.json()
         why = f"{problem['title']}: {problem['detail']}"
@@ -157,7 +181,7 @@ def _wait_or_raise(response: httpx.Response, patience: Patience) -> None:
         why = f"status {response.status_code}"
     if response.status_code not in (429, 503):
         raise NoAnswer(why)
-    patience.wait(why, retry_after=response.headers.get("Retry-After"))
+    raise Away(why, response.headers.get("Retry-After"))
 
 
 def in_words(answer: dict[str, Any]) -> str:

@@ -255,6 +255,22 @@ def test_images_that_are_never_reached_are_given_as_they_are(
     assert len(waits) == 5
 
 
+def test_what_is_known_of_missed_images_outlives_the_connection(
+    module: dict[str, Any], waits: list[float]
+) -> None:
+    """Their items are given when the patience ends; the end is told if some have none."""
+    for whole in (True, False):
+        script = _Script(_lines(200, 503, whole=whole), httpx.ConnectError("refused"))
+        items = _client(module, script).batch(content=b"x")
+        assert [next(items)["status"] for _ in range(2)] == [200, 503]
+        if whole:
+            assert list(items) == []
+        else:
+            with pytest.raises(module["NoAnswer"], match="ConnectError: refused"):
+                next(items)
+    assert len(waits) == 10
+
+
 def test_large_folders_are_sent_in_parts(
     module: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
