@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -19,8 +20,12 @@ from service.app import create_app
 from service.registry import Registry
 from service.reload import Reloader
 from service.settings import Settings, read_settings
+from service.slow_readers import SlowReaderProtocol
 
 _LAST_ANSWERS_SECONDS = 2
+_LAST_READS_SECONDS = 1.5
+"""How long an answer has that the time allowed did not suffice for. Less than the line above says,
+or uvicorn ends its task with a traceback."""
 _TELL_SECONDS = 0.5
 """How long at least new requests are told that the process ends: those on their way as well."""
 _LAST_REQUESTS_SECONDS = 0.5
@@ -69,7 +74,13 @@ def _serve(
     registry = Registry.load(settings)
     with tracing.opened() as tracer, listener or _listen(settings) as opened:
         app = create_app(settings, registry=registry, tracer=tracer)
-        config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False)
+        config = uvicorn.Config(
+            app,
+            http=partial(SlowReaderProtocol, patience=settings.request_timeout),  # type: ignore[arg-type]
+            log_config=None,
+            access_log=False,
+            server_header=False,
+        )
         server = DrainingServer(config, app.state.reloader, reload_wanted)
         if is_child:
             processes.when_orphaned(server.end)
@@ -120,6 +131,7 @@ class DrainingServer(uvicorn.Server):
                 await asyncio.gather(registry.finished(), asyncio.sleep(_TELL_SECONDS))
         except TimeoutError:
             registry.shed_batches()
+            asyncio.get_running_loop().call_later(_LAST_READS_SECONDS, self._cut_off)
         await self._answer_the_last(sockets or [])
         left = allowed - (time.monotonic() - started)
         self.config.timeout_graceful_shutdown = max(_LAST_ANSWERS_SECONDS, math.ceil(left))
@@ -142,6 +154,12 @@ class DrainingServer(uvicorn.Server):
         end = time.monotonic() + _LAST_REQUESTS_SECONDS
         while time.monotonic() < end and any(map(_never_asked, self.server_state.connections)):
             await asyncio.sleep(_LOOK_SECONDS)
+
+    def _cut_off(self) -> None:
+        """Close the connections whose answers have begun and do not end: nobody reads them."""
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, SlowReaderProtocol) and connection.answers:
+                connection.cut_off()
 
     def _protocol(self) -> asyncio.Protocol:
         """Make what talks to a connection, as uvicorn does for those that it accepts itself."""

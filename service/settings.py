@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     top_k: int = Field(5, ge=1)
     """How many candidates an answer names if the request does not say."""
     request_timeout: float = Field(30.0, gt=0, allow_inf_nan=False)
-    """Seconds that a request may take, its upload included."""
+    """Seconds that a request may take, its upload included, or its reader may stop."""
     drain_seconds: float = Field(20.0, ge=0, allow_inf_nan=False)
     """Seconds that requests in flight get to finish after SIGTERM."""
     stall_seconds: float = Field(60.0, gt=0, allow_inf_nan=False)

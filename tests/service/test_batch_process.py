@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.bundles import colour_image
-from tests.service.processes import Served, served, value_of
+from tests.service.processes import Served, served, until, value_of
 from tests.service.test_archive import zip_of
 
 RED = colour_image("red")
@@ -29,8 +29,18 @@ def drain_seconds() -> int:
 
 
 @pytest.fixture
+def request_timeout() -> int:
+    """Return how long a reader may stop; a test may say otherwise."""
+    return 30
+
+
+@pytest.fixture
 def running(
-    bundle_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drain_seconds: int
+    bundle_path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    drain_seconds: int,
+    request_timeout: int,
 ) -> Iterator[Served]:
     """Run a service of one worker."""
     settings = {
@@ -38,6 +48,7 @@ def running(
         "MAX_BATCH": 2,
         "MAX_BATCH_IMAGES": MANY,
         "DRAIN_SECONDS": drain_seconds,
+        "REQUEST_TIMEOUT": request_timeout,
     }
     for name, value in settings.items():
         monkeypatch.setenv(f"CROFT_{name}", str(value))
@@ -107,6 +118,49 @@ def test_a_reader_that_leaves_frees_the_server(running: Served) -> None:
     assert 1000 < cancelled <= MANY - decided
     assert value_of(running, "croft_queue_images") == 0
     assert httpx.post(f"{running.url}/classify", content=RED).status_code == 200
+
+
+@pytest.mark.parametrize("request_timeout", [3])
+def test_a_reader_that_stops_for_good_is_cut_off(running: Served, tmp_path: Path) -> None:
+    """Two would hold all that batches may; the rest is cancelled, and the next batch is answered.
+
+    One that reads a little now and then, so little that the kernel takes no more for a long time,
+    gets all of its lines.
+    """
+    with (
+        _send_batch(running, _many_small()) as stopped,
+        _send_batch(running, _many_small()) as slow,
+    ):
+        pieces = [slow.recv(1)]
+        for _ in range(8):
+            time.sleep(1)
+            pieces.append(slow.recv(20_000, socket.MSG_WAITALL))
+        pieces.append(_read_all(slow))
+        until(lambda: value_of(running, "croft_images_total", outcome="cancelled") > 1000)
+        assert b'"summary":{' not in _read_all(stopped)
+    assert b"".join(pieces).count(b'{"index":') == MANY
+    assert value_of(running, "croft_images_total") == 2 * MANY
+    assert value_of(running, "croft_images_received_total") == 2 * MANY
+    assert value_of(running, "croft_queue_images") == 0
+    url = f"{running.url}/classify/batch"
+    assert httpx.post(url, files={"file": ("a.jpg", RED)}).json()["counts"]["accepted"] == 1
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("drain_seconds", [1])
+def test_sigterm_does_not_wait_for_readers_that_stopped(running: Served, tmp_path: Path) -> None:
+    """The time to drain, a moment to read the end, and the process is gone without an error."""
+    with _send_batch(running, _many_small()) as one, _send_batch(running, _many_small()) as other:
+        assert one.recv(1)
+        assert other.recv(1)
+        _settled(lambda: value_of(running, "croft_images_total"))
+        running.process.terminate()
+        assert running.process.wait(20) == 0
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert "ERROR" not in {line["level"].upper() for line in lines}
+    ended = [line for line in lines if line.get("route") == "/classify/batch"]
+    assert [line["problem"] for line in ended] == ["client-gone"] * 2
+    assert [sum(line["outcomes"].values()) for line in ended] != [MANY] * 2
 
 
 def _large_image() -> bytes:
