@@ -12,8 +12,9 @@ import httpx
 import pytest
 from PIL import Image
 
+from benchmarks.processes import wait_until
 from tests.bundles import colour_image
-from tests.service.processes import Served, served, until, value_of
+from tests.service.processes import Served, served, value_of
 from tests.service.test_archive import zip_of
 
 RED = colour_image("red")
@@ -136,7 +137,7 @@ def test_a_reader_that_stops_for_good_is_cut_off(running: Served, tmp_path: Path
             time.sleep(1)
             pieces.append(slow.recv(20_000, socket.MSG_WAITALL))
         pieces.append(_read_all(slow))
-        until(lambda: value_of(running, "croft_images_total", outcome="cancelled") > 1000)
+        wait_until(lambda: value_of(running, "croft_images_total", outcome="cancelled") > 1000)
         assert b'"summary":{' not in _read_all(stopped)
     assert b"".join(pieces).count(b'{"index":') == MANY
     assert value_of(running, "croft_images_total") == 2 * MANY
