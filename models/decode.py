@@ -1,13 +1,14 @@
 """Bytes of an image file -> an upright RGB picture: the same for training and serving."""
 
 import functools
-import io
 from typing import Final
 
 import PIL
 from PIL import ExifTags, Image, UnidentifiedImageError, features
+from PIL.ImageFile import ImageFile
 
-from models.errors import ImageTooLarge, Undecodable, UnsupportedFormat
+from models.errors import ImageError, ImageTooLarge, Undecodable, UnsupportedFormat
+from models.structure import check_opened, guarded
 
 MAX_PIXELS: Final = 50_000_000
 
@@ -61,19 +62,23 @@ def decode(data: bytes, *, draft: int | None = None, max_pixels: int = MAX_PIXEL
     Raises:
         UnsupportedFormat: not an image, or a format this installation cannot decode.
         ImageTooLarge: more than ``max_pixels`` pixels, found before any is decoded.
-        Undecodable: truncated or otherwise broken.
+        Undecodable: truncated or otherwise broken, or of more parts than ``models.structure``
+            allows.
     """
     if not data:
         raise Undecodable("The image is empty (0 bytes). Send the bytes of an image file.")
     image = _open(data)
     _check_size(image, max_pixels)
     try:
+        check_opened(image, data, max_pixels=max_pixels)
         if draft is not None:
             image.draft("RGB", _draft_size(image, draft))
         image.load()
         return _to_rgb(_upright(image))
     except Image.DecompressionBombError as error:
         raise ImageTooLarge(str(error)) from error
+    except ImageError:
+        raise
     except Exception as error:  # decoders raise anything on broken data
         raise Undecodable(
             f"The {image.format} image is truncated or damaged ({error}). "
@@ -81,13 +86,15 @@ def decode(data: bytes, *, draft: int | None = None, max_pixels: int = MAX_PIXEL
         ) from error
 
 
-def _open(data: bytes) -> Image.Image:
+def _open(data: bytes) -> ImageFile:
     try:
-        return Image.open(io.BytesIO(data), formats=formats())
+        return Image.open(guarded(data), formats=formats())
     except UnidentifiedImageError:
         raise _unidentified(data) from None
     except Image.DecompressionBombError as error:
         raise ImageTooLarge(str(error)) from error
+    except ImageError:
+        raise
     except Exception as error:  # decoders raise anything on broken data
         raise Undecodable(f"The image's header is damaged ({error}).") from error
 

@@ -4,7 +4,7 @@ CroftError
 ├── ImageError              one image cannot be used; its neighbours can
 │   ├── UnsupportedFormat       not an image, or a format without a decoder
 │   ├── ImageTooLarge           more pixels than allowed
-│   └── Undecodable             an image format, but broken data
+│   └── Undecodable             an image format, but broken data, or made to be endless
 ├── BundleError             a bundle cannot be trusted
 │   ├── BundleMissing           nothing, or not a bundle, at that path
 │   ├── BundleCorrupt           a file or field is not what the manifest promises
@@ -34,7 +34,7 @@ class ImageTooLarge(ImageError):
 
 
 class Undecodable(ImageError):
-    """The format is known, but the data is broken."""
+    """The format is known, but the data is broken, or of more parts than are read."""
 
 
 class BundleError(CroftError):
