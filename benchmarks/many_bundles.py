@@ -1,10 +1,10 @@
 """Many heads on one encoder: what they cost beside one.
 
-    python -m benchmarks.many_bundles [--bundles 100] [--requests 1000] [--repeats 3]
+    python -m benchmarks.many_bundles [--bundles 100] [--requests 1000] [--repeats 3] [--out FILE]
 
 Serves the shipped Toybox bundle under one name and under many, each a bundle of its own with its
 own head and calibration and with the same encoder file (a hard link). One client asks them in
-turn. Prints the table of docs/deploy.md, medians of the repeats.
+turn. Prints the table of docs/deploy.md, medians of the repeats; every repeat is written to --out.
 """
 
 import argparse
@@ -16,13 +16,16 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.load.machine import pss_mib
-from benchmarks.load.servers import Running, croft, running
+from benchmarks.load.scrape import scrape, total
+from benchmarks.load.servers import ROOT, Running, croft, running
 from models.bundle import ENCODER, MANIFEST
 from service.loading import shipped_bundle
+from service.settings import Settings
 from training.progress import say
 
 _WARM_UP = 100
@@ -47,13 +50,15 @@ def main() -> None:
     parser.add_argument("--bundles", type=int, default=100)
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/many_bundles.json")
     args = parser.parse_args()
     rows = []
     for _ in range(args.repeats):  # by turns, since other work on the machine comes and goes
         for count in (1, args.bundles):
             with tempfile.TemporaryDirectory() as folder:
-                rows.append(measure(Path(folder), count, args.requests))
-    say(table([medians([row for row in rows if row.bundles == n]) for n in (1, args.bundles)]))
+                rows.append(asdict(measure(Path(folder), count, args.requests)))
+    args.out.write_text(json.dumps(rows, indent=1) + "\n")
+    say(table(rows))
 
 
 def measure(folder: Path, count: int, requests: int) -> Row:
@@ -66,14 +71,14 @@ def measure(folder: Path, count: int, requests: int) -> Row:
     with running(croft(str(folder / "bundles")), folder / "log") as server:
         start = time.monotonic() - started
         seconds = ask(server, names, requests)
-        queue = _metric(server, "croft_queue_limit_images")
+        queue = total(scrape(server.port), "croft_queue_limit_images")
         reload = _reload(server)
         return Row(
             bundles=count,
             start_s=start,
             reload_s=reload,
             memory_mib=pss_mib(server.pid),
-            encoders=queue / 128,
+            encoders=queue / Settings().queue_images,
             p50_ms=1e3 * statistics.median(seconds),
             p99_ms=1e3 * statistics.quantiles(seconds, n=100)[-1],
         )
@@ -85,12 +90,6 @@ def write_bundle(target: Path, name: str, encoder: Path) -> None:
     os.link(encoder, target / ENCODER)
     manifest = json.loads((target / MANIFEST).read_text())
     (target / MANIFEST).write_text(json.dumps(manifest | {"name": name}))
-
-
-def medians(rows: Sequence[Row]) -> Row:
-    """Return the median of each figure."""
-    names = [field.name for field in fields(Row)]
-    return Row(**{name: statistics.median(getattr(row, name) for row in rows) for name in names})
 
 
 def ask(server: Running, names: Sequence[str], requests: int) -> list[float]:
@@ -119,26 +118,19 @@ def _reload(server: Running) -> float:
     return time.perf_counter() - began
 
 
-def _metric(server: Running, name: str) -> float:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-    connection.request("GET", "/metrics")
-    lines = connection.getresponse().read().decode().splitlines()
-    connection.close()
-    return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
-
-
-def table(rows: Sequence[Row]) -> str:
-    """Return the rows as Markdown."""
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the medians of the repeats as Markdown, a line for each number of bundles."""
     lines = [
         "| bundles | encoders in memory | memory | p50, one client | p99 | start | idle reload |",
         "|---|---|---|---|---|---|---|",
-        *(
-            f"| {row.bundles:.0f} | {row.encoders:.0f} | {row.memory_mib:.0f} MiB "
-            f"| {row.p50_ms:.2f} ms | {row.p99_ms:.1f} ms | {row.start_s:.1f} s "
-            f"| {row.reload_s:.2f} s |"
-            for row in rows
-        ),
     ]
+    for bundles in sorted({row["bundles"] for row in rows}):
+        of = [row for row in rows if row["bundles"] == bundles]
+        median = {name: statistics.median(row[name] for row in of) for name in of[0]}
+        lines.append(
+            "| {bundles} | {encoders:.0f} | {memory_mib:.0f} MiB | {p50_ms:.2f} ms "
+            "| {p99_ms:.1f} ms | {start_s:.1f} s | {reload_s:.2f} s |".format_map(median)
+        )
     return "\n".join(lines)
 
 

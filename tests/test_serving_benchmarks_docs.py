@@ -1,4 +1,4 @@
-"""docs/serving-benchmarks.md shows what was measured.
+"""The pages show what was measured of the service.
 
 After a new run of a benchmark: python -m tests.test_serving_benchmarks_docs
 """
@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from benchmarks import fuzz, overload, serving_table
+from benchmarks import fuzz, many_bundles, overload, serving_table
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "serving-benchmarks.md"
-NAMES = ("serving", "overload", "fuzz")
+PAGES = {
+    **dict.fromkeys(("serving", "overload", "fuzz"), ROOT / "docs" / "serving-benchmarks.md"),
+    "many_bundles": ROOT / "docs" / "deploy.md",
+}
 
 
 def _results(name: str) -> Any:
@@ -25,13 +27,15 @@ def _shown(name: str) -> str:
     found = _results(name)
     if name == "serving":
         return f"{serving_table.table(found)}\n\n{serving_table.verdicts(found)}"
-    return overload.table(found) if name == "overload" else fuzz.summary(found)
+    if name == "fuzz":
+        return fuzz.summary(found)
+    return overload.table(found) if name == "overload" else many_bundles.table(found)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PAGES)
 def test_the_page_shows_the_committed_run(name: str) -> None:
     """Every figure and every verdict, also where a target was missed."""
-    assert f"<!-- {name} -->\n{_shown(name)}\n<!-- /{name} -->" in PAGE.read_text()
+    assert f"<!-- {name} -->\n{_shown(name)}\n<!-- /{name} -->" in PAGES[name].read_text()
 
 
 def test_every_server_was_measured_under_every_load_as_often() -> None:
@@ -48,12 +52,10 @@ def test_the_run_of_damaged_images_was_whole_and_without_violation() -> None:
 
 
 def _write() -> None:
-    text = PAGE.read_text()
-    for name in NAMES:
+    for name, page in PAGES.items():
         begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-        before, _, rest = text.partition(begin)
-        text = f"{before}{begin}{_shown(name)}\n{end}{rest.partition(end)[2]}"
-    PAGE.write_text(text)
+        before, _, rest = page.read_text().partition(begin)
+        page.write_text(f"{before}{begin}{_shown(name)}\n{end}{rest.partition(end)[2]}")
 
 
 if __name__ == "__main__":
