@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from models.errors import CroftError, Undecodable
-from service.errors import BadRequest, BodyTooLarge
+from service.errors import BadRequest, BodyTooLarge, too_long
 
 _ENTRY: Final = b"PK\x01\x02"
 """Begins each entry of the directory at the end of a zip file."""
@@ -71,11 +71,8 @@ class Archive:
         _check_name(info.filename)
         _check_method(info)
         if info.file_size > self._limits.file_bytes:
-            raise BodyTooLarge(
-                f"The file has {info.file_size:,} bytes unpacked; at most "
-                f"{self._limits.file_bytes:,} are read (CROFT_MAX_BODY_BYTES). Send a smaller "
-                "version of the image."
-            )
+            what = f"The file has {info.file_size:,} bytes unpacked"
+            raise too_long(what, limit=self._limits.file_bytes)
         try:
             with self._zip.open(info) as file:
                 # One more than it claims to be: to its end, where the checksum is compared.

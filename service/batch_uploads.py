@@ -1,20 +1,20 @@
 """The images out of a batch's body: a form of many files, a zip archive, or a JSON list."""
 
 import asyncio
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from service.archive import Archive, ArchiveLimits
 from service.base64_text import decode_base64
-from service.errors import BadRequest, BodyTooLarge, ClientGone, UnsupportedMedia
+from service.errors import BadRequest, BodyTooLarge, UnsupportedMedia, too_long
 from service.forms import FormReader, Part, TooManyParts
+from service.json_body import read_json
 from service.settings import Settings
-from service.uploads import FIELD, check_unencoded
+from service.uploads import FIELD, check_unencoded, pass_body, read_body
 
 ZIP: Final = "application/zip"
 UNPACKED: Final = 4
@@ -54,17 +54,14 @@ async def read_batch(request: Request, *, settings: Settings) -> Sequence[BatchI
     """
     check_unencoded(request.headers)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    try:
-        if kind == "multipart/form-data":
-            images = await _from_form(request, settings)
-        elif kind == ZIP:
-            images = await asyncio.to_thread(_from_zip, await _body(request), settings)
-        elif kind == "application/json":
-            images = _from_json(await _body(request), settings)
-        else:
-            raise UnsupportedMedia(f"Content-Type {kind[:100]!r} holds no batch. {_FORMS}")
-    except ClientDisconnect as error:
-        raise ClientGone("The client left during the upload.") from error
+    if kind == "multipart/form-data":
+        images = await _from_form(request, settings)
+    elif kind == ZIP:
+        images = await asyncio.to_thread(_from_zip, await read_body(request), settings)
+    elif kind == "application/json":
+        images = _from_json(await read_body(request), settings)
+    else:
+        raise UnsupportedMedia(f"Content-Type {kind[:100]!r} holds no batch. {_FORMS}")
     if not images:
         raise BadRequest(f"The batch has no image. {_FORMS}")
     if len(images) > settings.max_batch_images:
@@ -79,17 +76,11 @@ def _too_many(given: str, settings: Settings) -> BodyTooLarge:
     )
 
 
-async def _body(request: Request) -> bytes:
-    """Return the body, which the request then does not keep."""
-    return b"".join([piece async for piece in request.stream()])
-
-
 async def _from_form(request: Request, settings: Settings) -> list[BatchImage]:
     parts = settings.max_batch_images + _SPARE_PARTS
     form = FormReader(request.headers["content-type"], max_parts=parts)
     try:
-        async for piece in request.stream():
-            form.write(piece)
+        await pass_body(request, form.write)
     except TooManyParts as error:
         raise _too_many(f"more than {settings.max_batch_images:,}", settings) from error
     files = [part for part in form.close() if part.name == FIELD]
@@ -120,13 +111,7 @@ def _from_zip(body: bytes, settings: Settings) -> list[BatchImage]:
 
 
 def _from_json(body: bytes, settings: Settings) -> list[BatchImage]:
-    most = _COMMAS * settings.max_batch_images
-    if body.count(b",") > most:  # before a megabyte of them becomes a million objects
-        raise BodyTooLarge(f"The JSON body has more than {most:,} members. Send fewer at a time.")
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(f"The body is not JSON: {error}. {_FORMS}") from error
+    content = read_json(body, most_commas=_COMMAS * settings.max_batch_images, hint=_FORMS)
     images = content.get("images") if isinstance(content, dict) else None
     if not isinstance(images, list):
         raise BadRequest(
@@ -163,10 +148,7 @@ def _refuse(why: str) -> bytes:
 
 def _limited(data: bytes, limit: int) -> bytes:
     if len(data) > limit:
-        raise BodyTooLarge(
-            f"The image has {len(data):,} bytes; at most {limit:,} are read "
-            "(CROFT_MAX_BODY_BYTES). Send a smaller version of the image."
-        )
+        raise too_long(f"The image has {len(data):,} bytes", limit=limit)
     return data
 
 

@@ -3,7 +3,7 @@
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import BodyTooLarge
+from service.errors import BodyTooLarge, too_long
 from service.middleware import RequestRecord
 
 
@@ -39,13 +39,11 @@ class BodyLimitMiddleware:
 
 
 def _too_large(given: str, limit: int, *, many: bool) -> BodyTooLarge:
-    variable, advice = (
-        ("CROFT_MAX_BATCH_BYTES", "fewer images at a time")
-        if many
-        else ("CROFT_MAX_BODY_BYTES", "a smaller version of the image")
-    )
+    what = f"The body has {given} bytes"
+    if not many:
+        return too_long(what, limit=limit)
     return BodyTooLarge(
-        f"The body has {given} bytes; at most {limit:,} are read ({variable}). Send {advice}."
+        f"{what}; at most {limit:,} are read (CROFT_MAX_BATCH_BYTES). Send fewer images at a time."
     )
 
 

@@ -66,9 +66,14 @@ async def first_of(request: Request, future: "asyncio.Future[T]", *, deadline: D
         timer.cancel()
 
 
-async def _fail_when_client_leaves(request: Request, future: "asyncio.Future[T]") -> None:
+async def client_left(request: Request) -> None:
+    """Return when the client has left; the body must have been read before."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+async def _fail_when_client_leaves(request: Request, future: "asyncio.Future[T]") -> None:
+    await client_left(request)
     _fail(future, ClientGone("The client left before the answer was there."))
 
 

@@ -61,6 +61,14 @@ class BodyTooLarge(ServiceError):
     """The body has more bytes than allowed."""
 
 
+def too_long(what: str, *, limit: int) -> BodyTooLarge:
+    """Return the error of an image file longer than ``limit``; ``what`` says how long it is."""
+    return BodyTooLarge(
+        f"{what}; at most {limit:,} are read (CROFT_MAX_BODY_BYTES). Send a smaller version of "
+        "the image."
+    )
+
+
 class UnsupportedMedia(ServiceError):
     """A content type or content coding that no image comes in."""
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from pydantic_core import from_json
 
 from models.decision import Decision
 from service.base64_text import decode_base64
 from service.errors import BadRequest, BodyTooLarge
+from service.json_body import read_json
 
 INPUT: Final = "image"
 HEADER_LENGTH: Final = "Inference-Header-Content-Length"
@@ -71,7 +71,7 @@ def read_inference(body: bytes, *, header_length: int | None, most: int) -> Infe
 
     Raises:
         BadRequest: it does not follow the protocol, or names other tensors than there are.
-        BodyTooLarge: it has too many images.
+        BodyTooLarge: it has too many images, or members of its JSON.
     """
     if header_length == 0:
         return Inference([body], dict.fromkeys(OUTPUTS, False))
@@ -117,17 +117,10 @@ def write_inference(
 
 
 def _read_json(text: bytes, *, most: int) -> dict[str, Any]:
-    if text.count(b",") > most + _MAX_COMMAS:  # before it becomes a million objects
-        raise BadRequest(
-            f"The JSON has more than {most + _MAX_COMMAS} members; at most {most} images are "
-            "taken in one request."
-        )
-    try:
-        content = from_json(text)
-    except ValueError as error:
-        raise BadRequest(f"The request is not JSON: {error}.") from error
+    hint = f'Send a JSON object with "inputs", of at most {most} images.'
+    content = read_json(text, most_commas=most + _MAX_COMMAS, hint=hint)
     if not isinstance(content, dict):
-        raise BadRequest('The request must be a JSON object with "inputs".')
+        raise BadRequest(f"The body is no JSON object. {hint}")
     return content
 
 

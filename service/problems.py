@@ -56,11 +56,15 @@ def _headers(error: Exception) -> dict[str, str]:
     return headers
 
 
-async def answer_problem(request: Request, error: Exception) -> Response:
+async def answer_problem(
+    request: Request, error: Exception, *, extra: Mapping[str, Any] | None = None
+) -> Response:
     """Turn an error raised in a route into its response, and note it for the log."""
     record = request.state.record
     record.error = error
-    response = problem_response(error, path=request.url.path, request_id=record.request_id)
+    response = problem_response(
+        error, path=request.url.path, request_id=record.request_id, extra=extra
+    )
     # A later request on this connection would find nobody.
     if isinstance(error, Draining) and await _read_to_its_end(request):
         response.headers["Connection"] = "close"

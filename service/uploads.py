@@ -1,6 +1,6 @@
 """The image file out of a request's body: raw, multipart, or JSON."""
 
-import json
+from collections.abc import Callable
 from typing import Any, Final
 
 from starlette.datastructures import Headers
@@ -9,6 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 from service.base64_text import decode_base64
 from service.errors import BadRequest, ClientGone, UnsupportedMedia
 from service.forms import parse_form
+from service.json_body import read_json
 
 FIELD: Final = "file"
 RAW: Final = ("application/octet-stream", "application/x-www-form-urlencoded", "")
@@ -26,20 +27,18 @@ async def read_image(request: Request) -> bytes:
 
     Raises:
         BadRequest: malformed, or without an image.
+        BodyTooLarge: JSON of too many members.
         UnsupportedMedia: a content type or coding that is none of the three forms.
         ClientGone: the sender left before the end of the body.
     """
     check_unencoded(request.headers)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    try:
-        if kind.startswith("image/") or kind in RAW:
-            return await request.body()
-        if kind == "multipart/form-data":
-            return _from_form(await request.body(), request.headers["content-type"])
-        if kind == "application/json":
-            return _from_json(await request.body())
-    except ClientDisconnect as error:
-        raise ClientGone("The client left during the upload.") from error
+    if kind.startswith("image/") or kind in RAW:
+        return await read_body(request)
+    if kind == "multipart/form-data":
+        return _from_form(await read_body(request), request.headers["content-type"])
+    if kind == "application/json":
+        return _from_json(await read_body(request))
     raise UnsupportedMedia(f"Content-Type {kind[:100]!r} holds no image. {_FORMS}")
 
 
@@ -48,6 +47,30 @@ def check_unencoded(headers: Headers) -> None:
     coding = headers.get("content-encoding", "identity")
     if coding.lower() != "identity":
         raise UnsupportedMedia(f"Content-Encoding {coding[:50]!r} is not read. Send it unencoded.")
+
+
+async def read_body(request: Request) -> bytes:
+    """Return the body, which the request then does not keep.
+
+    Raises:
+        ClientGone: the sender left before its end.
+    """
+    pieces: list[bytes] = []
+    await pass_body(request, pieces.append)
+    return b"".join(pieces)
+
+
+async def pass_body(request: Request, take: Callable[[bytes], None]) -> None:
+    """Hand over the body piece by piece, as it comes.
+
+    Raises:
+        ClientGone: the sender left before its end.
+    """
+    try:
+        async for piece in request.stream():
+            take(piece)
+    except ClientDisconnect as error:
+        raise ClientGone("The client left during the upload.") from error
 
 
 def _from_form(body: bytes, content_type: str) -> bytes:
@@ -64,12 +87,7 @@ def _from_form(body: bytes, content_type: str) -> bytes:
 
 
 def _from_json(body: bytes) -> bytes:
-    if body.count(b",") > _MAX_COMMAS:  # before a megabyte of them becomes a million objects
-        raise BadRequest(f"The JSON body has more than {_MAX_COMMAS} members. {_FORMS}")
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(f"The body is not JSON: {error}. {_FORMS}") from error
+    content = read_json(body, most_commas=_MAX_COMMAS, hint=_FORMS)
     return decode_base64(_b64_member(content), what="image.b64")
 
 

@@ -18,7 +18,7 @@ from service.body_limit import most_bytes
 from service.classifier import Classifier
 from service.counting import Tally
 from service.deadline import Deadline, read_deadline
-from service.deciding import decision_fields, read_top_k
+from service.deciding import client_left, decision_fields, read_top_k
 from service.errors import INTERNAL, ClientGone, DeadlineExceeded, wire
 from service.metrics import Metrics
 from service.middleware import RequestRecord
@@ -131,7 +131,7 @@ async def _upload(
 async def _unless_client_leaves(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """Return the result of the work, which is cancelled when nobody waits for it any more."""
     working = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_client_leaves(request))
+    gone = asyncio.ensure_future(client_left(request))
     try:
         await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
@@ -141,11 +141,6 @@ async def _unless_client_leaves(request: Request, work: Coroutine[Any, Any, T]) 
         gone.cancel()
         working.cancel()
         await asyncio.gather(working, gone, return_exceptions=True)
-
-
-async def _client_leaves(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _send_lines(batch: "_Batch", send: Send) -> None:

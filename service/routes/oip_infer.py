@@ -2,11 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from fastapi import APIRouter, Request
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from models.decision import Decision
@@ -15,16 +14,16 @@ from service.classifier import Classifier
 from service.counting import Tally
 from service.deadline import Deadline, read_deadline
 from service.deciding import first_of
-from service.errors import BadRequest, ClientGone, Outcome, wire
+from service.errors import INTERNAL, BadRequest, Outcome, wire
 from service.middleware import RequestRecord
 from service.oip import HEADER_LENGTH, Inference, read_inference, write_inference
 from service.oip_openapi import infer_extra
 from service.openapi import BUNDLE_NAME, BUNDLE_VERSION
-from service.problems import responses
+from service.problems import answer_problem, responses
 from service.registry import Registry
 from service.routes.oip import MODEL, TAGS, VERSION, find_model
 from service.schemas import OipAnswer
-from service.uploads import check_unencoded
+from service.uploads import check_unencoded, read_body
 from service.waiting import Stages
 
 router = APIRouter(tags=TAGS)
@@ -72,7 +71,9 @@ async def infer(request: Request) -> Response:
                 future.cancel()
         for result in results:
             tally.note(_outcome(classifier, result))
-        answers = _all_or_none(results)
+        if errors := {i: r for i, r in enumerate(results) if isinstance(r, Exception)}:
+            return await _answer_none(request, errors, images=len(results))
+    answers = [result for result in results if not isinstance(result, BaseException)]
     record.stages = _note_stages(registry, [stages for _, stages in answers], read=read)
     record.facts["rejected"] = tally.outcomes["rejected"]
     return _answer(classifier, asked, [decision for decision, _ in answers])
@@ -105,11 +106,9 @@ async def _read_body(request: Request, deadline: Deadline) -> bytes:
     check_unencoded(request.headers)
     try:
         async with asyncio.timeout(deadline.left):
-            return b"".join([chunk async for chunk in request.stream()])
+            return await read_body(request)
     except TimeoutError as error:
         raise deadline.exceeded("while its body was uploaded") from error
-    except ClientDisconnect as error:
-        raise ClientGone("The client left during the upload.") from error
 
 
 def _header_length(request: Request) -> int | None:
@@ -127,19 +126,19 @@ def _outcome(classifier: Classifier, result: Result) -> Outcome:
     return classifier.metrics.answered(result[0])
 
 
-def _all_or_none(results: Sequence[Result]) -> list[tuple[Decision, Stages]]:
-    """Return the answers; if some images have none, raise the error of one and name them all.
+async def _answer_none(
+    request: Request, errors: Mapping[int, Exception], *, images: int
+) -> Response:
+    """Answer with the error of one image, and name all that have one.
 
-    The error is the first one that is the sender's to mend, so that nobody tries in vain again.
+    It is the first one that is the sender's to mend, so that nobody tries in vain again.
     """
-    errors = {i: result for i, result in enumerate(results) if isinstance(result, Exception)}
-    if not errors:
-        return [result for result in results if not isinstance(result, BaseException)]
     index = min(errors, key=lambda i: (wire(errors[i]).outcome != "invalid", i))
     error = errors[index]
-    if len(results) > 1:
-        error.args = (_in_words(index, list(errors), len(results), error),)
-    raise error
+    if images == 1 or wire(error) is INTERNAL:  # the latter is logged, and its text stays here
+        raise error
+    text = _in_words(index, list(errors), images, error)
+    return await answer_problem(request, error, extra={"detail": text, "error": text})
 
 
 def _in_words(index: int, bad: list[int], images: int, error: Exception) -> str:

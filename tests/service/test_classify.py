@@ -319,7 +319,7 @@ def test_base64_may_be_wrapped(client: TestClient) -> None:
     ("body", "status", "slug"),
     [
         (b'{"image": {"b64": "' + b"aa " * 1_000_000 + b'"}}', 415, "unsupported-format"),
-        (b"[" + b"[]," * 1_000_000 + b"[]]", 400, "bad-request"),
+        (b"[" + b"[]," * 1_000_000 + b"[]]", 413, "body-too-large"),
     ],
     ids=["crumbs", "lists"],
 )
