@@ -55,6 +55,7 @@ def create_app(
         description=_DESCRIPTION,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # to an address made from the Host header
         lifespan=_lifespan,
     )
     app.state.registry = loaded

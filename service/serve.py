@@ -9,7 +9,6 @@ import socket
 import sys
 import threading
 import time
-from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -17,6 +16,7 @@ import uvicorn
 from models.errors import ConfigError
 from service import logs, processes, tracing
 from service.app import create_app
+from service.connections import Door, affordable
 from service.registry import Registry
 from service.reload import Reloader
 from service.settings import Settings, read_settings
@@ -74,14 +74,21 @@ def _serve(
     registry = Registry.load(settings)
     with tracing.opened() as tracer, listener or _listen(settings) as opened:
         app = create_app(settings, registry=registry, tracer=tracer)
+        door = Door(
+            most=affordable(settings.max_connections),
+            keep_alive_seconds=settings.keep_alive_seconds,
+            read_seconds=settings.request_timeout,
+        )
         config = uvicorn.Config(
             app,
-            http=partial(SlowReaderProtocol, patience=settings.request_timeout),  # type: ignore[arg-type]
+            http=door.protocol,  # type: ignore[arg-type]  # called as a class is
+            ws="none",
             log_config=None,
             access_log=False,
             server_header=False,
+            timeout_keep_alive=settings.keep_alive_seconds,
         )
-        server = DrainingServer(config, app.state.reloader, reload_wanted)
+        server = DrainingServer(config, app.state.reloader, door=door, reload_wanted=reload_wanted)
         if is_child:
             processes.when_orphaned(server.end)
             app.state.reloader.tell_others = processes.tell_reloaded
@@ -97,18 +104,26 @@ class DrainingServer(uvicorn.Server):
     """Keeps listening while it drains, so that new requests are told and not cut off."""
 
     def __init__(
-        self, config: uvicorn.Config, reloader: Reloader, reload_wanted: threading.Event
+        self,
+        config: uvicorn.Config,
+        reloader: Reloader,
+        *,
+        door: Door,
+        reload_wanted: threading.Event,
     ) -> None:
         """``reloader`` is asked whenever ``reload_wanted`` is set; its registry is what drains."""
         super().__init__(config)
         self._reloader = reloader
+        self._door = door
         self._reload_wanted = reload_wanted
         self._reloads: set[asyncio.Task[None]] = set()
 
     async def on_tick(self, counter: int) -> bool:
-        """Look, ten times a second, whether a reload is wanted, and show who is ready."""
-        if counter % 10 == 0:  # for the other processes: each shows what all have shown
+        """Look, ten times a second, whether a reload is wanted; once, who is ready or waits."""
+        if counter % 10 == 0:
+            # For the other processes: each shows what all have shown.
             self._reloader.registry.show_readiness()
+            self._door.look(asyncio.get_running_loop().time())
         if self._reload_wanted.is_set():
             self._reload_wanted.clear()
             task = asyncio.create_task(self._reloader.reload_when_free())
@@ -141,16 +156,20 @@ class DrainingServer(uvicorn.Server):
         """Stop listening, and tell those who were connected but not heard yet.
 
         A socket that is closed resets every connection that waits in it. So the accepting ends
-        first, and then everybody who waits is let in by hand.
+        first, and then everybody who waits is let in by hand. Where the process has run out of
+        descriptors they are reset after all.
         """
-        last = [sock.dup() for sock in sockets]
+        last: list[socket.socket] = []
+        with contextlib.suppress(OSError):
+            last.extend(sock.dup() for sock in sockets)
         for server in self.servers:
             server.close()
         for sock in sockets:
             sock.close()
         await asyncio.sleep(_LOOK_SECONDS)  # the event loop closes its side when it comes round
         for connection in [accepted for sock in last for accepted in _accept_all(sock)]:
-            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+            with contextlib.suppress(OSError):  # it may be gone by now
+                await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
         end = time.monotonic() + _LAST_REQUESTS_SECONDS
         while time.monotonic() < end and any(map(_never_asked, self.server_state.connections)):
             await asyncio.sleep(_LOOK_SECONDS)
@@ -173,7 +192,7 @@ def _accept_all(listener: socket.socket) -> list[socket.socket]:
     """Take everybody who waits, and close the socket before anybody else can come."""
     listener.setblocking(False)
     waiting: list[socket.socket] = []
-    with listener, contextlib.suppress(BlockingIOError):
+    with listener, contextlib.suppress(OSError):  # nobody is left, or no descriptor
         while True:
             connection, _ = listener.accept()
             connection.setblocking(False)

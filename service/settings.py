@@ -57,6 +57,10 @@ class Settings(BaseSettings):
     """How many candidates an answer names if the request does not say."""
     request_timeout: float = Field(30.0, gt=0, allow_inf_nan=False)
     """Seconds that a request may take, its upload included, or its reader may stop."""
+    max_connections: int = Field(800, ge=1)
+    """Most connections that a process keeps open."""
+    keep_alive_seconds: int = Field(75, ge=1)
+    """Seconds that a connection may wait for its next request."""
     drain_seconds: float = Field(20.0, ge=0, allow_inf_nan=False)
     """Seconds that requests in flight get to finish after SIGTERM."""
     stall_seconds: float = Field(60.0, gt=0, allow_inf_nan=False)
