@@ -24,7 +24,7 @@ _RETRY_NOT_READY: Final = 30
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Classifier:
-    """One loaded bundle, with what it answers by."""
+    """One loaded bundle, and what it needs to answer."""
 
     bundle: Bundle
     engine: Engine

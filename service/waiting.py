@@ -209,9 +209,8 @@ class WaitingLine:
             taken = [entries.popleft() for _ in range(share)]
             self._add(-share, -sum(size for _, size in taken), batch=entries is not self._entries)
             self._rate.note(share)
-            if (
-                self._entries or self._batch_entries
-            ):  # whoever waited for a delay has heard what was meant for others
+            # Whoever waited for a delay has heard what was meant for others.
+            if self._entries or self._batch_entries:
                 self._changed.notify()
         return [entry for entry, _ in taken]
 
