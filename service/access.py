@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from functools import partial
 from typing import Final
 
 from starlette.applications import Starlette
@@ -94,22 +95,17 @@ class AccessMiddleware:
             return
         record: RequestRecord = scope["state"]["record"]
         try:
-            caller = await self._admit(scope, record.rule, record)
+            await self._admit(scope, record.rule, record)
         except ServiceError as error:
             scope["route"] = record.rule  # no router will say it, and metrics and logs want a label
             record.error = error
             response = problem_response(error, path=scope["path"], request_id=record.request_id)
             await response(scope, receive, send)
             return
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            if self._limit is not None and caller is not None:
-                # How many images came with the request is known only now.
-                await self._limit.charge(caller, (record.images or 1) - 1)
+        await self._app(scope, receive, send)
 
-    async def _admit(self, scope: Scope, rule: Rule, record: RequestRecord) -> str | None:
-        """Return whose window was charged with one image, None if none was."""
+    async def _admit(self, scope: Scope, rule: Rule, record: RequestRecord) -> None:
+        """Count one image; how many more came with it is known, and counted, in the route."""
         key = None
         if self._keys is not None and rule.scope is not None:
             key = _recognise(scope, self._keys)
@@ -120,10 +116,10 @@ class AccessMiddleware:
                     f"{rule.scope}; this one has the scope {key.scope}."
                 )
         if self._limit is None or not rule.reads_images:
-            return None
+            return
         caller = _caller(scope, key)
         await self._limit.admit(caller)
-        return caller
+        record.charge = partial(self._limit.charge, caller)
 
 
 def _recognise(scope: Scope, keys: KeyRing) -> Key:

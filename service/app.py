@@ -64,7 +64,10 @@ def create_app(
     # The last one added is the outermost.
     app.add_middleware(FastLane)
     app.add_middleware(
-        BodyLimitMiddleware, limit=settings.max_body_bytes, batch_limit=settings.max_batch_bytes
+        BodyLimitMiddleware,
+        limit=settings.max_body_bytes,
+        batch_limit=settings.max_batch_bytes,
+        pause=settings.upload_pause_seconds,
     )
     guard(app, settings)
     app.add_middleware(RecordMiddleware, metrics=loaded.metrics, tracer=tracer)

@@ -1,18 +1,31 @@
-"""How many bytes a body may have, and how many it has at most."""
+"""How many bytes a body may have, how many it has at most, and how long none may come."""
+
+import asyncio
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import BodyTooLarge, too_long
+from service.errors import BodyTooLarge, DeadlineExceeded, too_long
 from service.middleware import RequestRecord
 
 
 class BodyLimitMiddleware:
-    """Refuses a body that is too large: by its declared length, or as soon as it has come in."""
+    """Refuses a body that is too large: by its declared length, or as soon as it has come in.
 
-    def __init__(self, app: ASGIApp, *, limit: int, batch_limit: int) -> None:
-        """``limit``: bytes; ``batch_limit``: where many images come in one body."""
+    A body that stops on its way is given up, for it holds a place that others could use.
+    """
+
+    def __init__(self, app: ASGIApp, *, limit: int, batch_limit: int, pause: float) -> None:
+        """Wrap an application.
+
+        Args:
+            app: what reads the bodies.
+            limit: bytes of a body.
+            batch_limit: the same where many images come in one body.
+            pause: seconds for which no byte may come.
+        """
         self._app = app
+        self._pause = pause
         self._limit = limit
         self._batch_limit = batch_limit
 
@@ -25,17 +38,32 @@ class BodyLimitMiddleware:
         declared = declared_length(Headers(scope=scope))
         many = record.rule.many_images
         limit = self._batch_limit if many else self._limit
+        more = True
 
         async def receive_limited() -> Message:
             if declared is not None and declared > limit:
                 raise _too_large(f"{declared:,}", limit, many=many)
-            message = await receive()
+            nonlocal more
+            # Once all is there, whoever receives waits for the client to leave.
+            message = await (_before_long(receive, self._pause) if more else receive())
+            more = message.get("more_body", False)
             record.bytes_in += len(message.get("body", b""))
             if record.bytes_in > limit:
                 raise _too_large(f"more than {limit:,}", limit, many=many)
             return message
 
         await self._app(scope, receive_limited, send)
+
+
+async def _before_long(receive: Receive, seconds: float) -> Message:
+    try:
+        async with asyncio.timeout(seconds):
+            return await receive()
+    except TimeoutError as error:
+        raise DeadlineExceeded(
+            f"No byte of the body came for {seconds:g} s (CROFT_UPLOAD_PAUSE_SECONDS). Send it "
+            "again without a pause."
+        ) from error
 
 
 def _too_large(given: str, limit: int, *, many: bool) -> BodyTooLarge:

@@ -5,6 +5,7 @@ from typing import Self
 
 from service.errors import Outcome, wire
 from service.metrics import OUTCOMES, Metrics
+from service.middleware import RequestRecord
 
 
 class Tally:
@@ -61,3 +62,15 @@ def _outcome_of(error: BaseException | None) -> Outcome:
     if error is None:
         return "failed"
     return wire(error).outcome if isinstance(error, Exception) else "cancelled"
+
+
+async def note_images(record: RequestRecord, tally: Tally, images: int) -> None:
+    """Count the images of a request, now that their number is known and before any work.
+
+    Raises:
+        RateLimited: its caller may not send so many now.
+    """
+    record.images = images
+    tally.arrived(images)
+    if images > 1 and record.charge is not None:
+        await record.charge(images)

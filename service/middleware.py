@@ -4,6 +4,7 @@ import logging
 import random
 import re
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -43,6 +44,8 @@ class RequestRecord:
     """What the route found out; never image content."""
     images: int | None = None
     """How many images came with it, once that is known of a request that may bring many."""
+    charge: Callable[[int], Awaitable[None]] | None = None
+    """Counts so many images of this request against its caller's limit, if there is one."""
     traceparent: str | None = None
     """As given, if it was well-formed."""
     trace: Trace | None = None

@@ -66,21 +66,36 @@ class RateLimit:
         Raises:
             RateLimited: the caller's window is full.
         """
-        if await self._ask(self._counters.hit(self._item, caller), True):
-            return
-        full = WindowStats(time.time() + self._item.get_expiry(), 0)
-        stats = await self._ask(self._counters.get_window_stats(self._item, caller), full)
-        left = max(1, math.ceil(stats.reset_time - time.time()))
-        raise RateLimited(
-            f"More than {self._item.amount} images within {self._item.get_expiry()} s "
-            f"(CROFT_RATE_LIMIT). The next window opens in {left} s.",
-            retry_after=left,
-        )
+        if not await self._ask(self._counters.hit(self._item, caller), True):
+            raise await self._refusal(caller)
 
     async def charge(self, caller: str, images: int) -> None:
-        """Count more images of a request that was admitted; what is too much delays the next."""
-        if images > 0:
-            await self._ask(self._counters.hit(self._item, caller, cost=images), True)
+        """Count the images of a request beside its first, which was admitted: all or none.
+
+        Args:
+            caller: whose window.
+            images: how many the request has.
+
+        Raises:
+            RateLimited: the window has no room for all.
+        """
+        more = images - 1
+        room = await self._ask(self._counters.test(self._item, caller, cost=more), True)
+        # Of two requests at once that had room, the counter itself takes one.
+        if not (room and await self._ask(self._counters.hit(self._item, caller, cost=more), True)):
+            raise await self._refusal(caller, images)
+
+    async def _refusal(self, caller: str, images: int = 1) -> RateLimited:
+        amount, seconds = self._item.amount, self._item.get_expiry()
+        full = WindowStats(time.time() + seconds, 0)
+        stats = await self._ask(self._counters.get_window_stats(self._item, caller), full)
+        left = max(1, math.ceil(stats.reset_time - time.time()))
+        text = f"More than {amount:,} images within {seconds} s (CROFT_RATE_LIMIT)"
+        if images > amount:
+            text += f": a request of {images:,} never passes. Send at most {amount:,} at a time"
+        elif images > 1:
+            text += f" with the {images:,} of this request; none was decided"
+        return RateLimited(f"{text}. The next window opens in {left} s.", retry_after=left)
 
     async def _ask(self, question: Coroutine[Any, Any, T], otherwise: T) -> T:
         """Return what the storage answers; ``otherwise`` when it does not."""

@@ -57,6 +57,8 @@ class Settings(BaseSettings):
     """How many candidates an answer names if the request does not say."""
     request_timeout: float = Field(30.0, gt=0, allow_inf_nan=False)
     """Seconds that a request may take, its upload included, or its reader may stop."""
+    upload_pause_seconds: float = Field(5.0, gt=0, allow_inf_nan=False)
+    """Seconds for which no byte of an upload may come."""
     max_connections: int = Field(800, ge=1)
     """Most connections that a process keeps open."""
     keep_alive_seconds: int = Field(75, ge=1)

@@ -16,7 +16,7 @@ from service.batch_uploads import BatchImage, read_batch
 from service.batching import decide_in_turn, in_window
 from service.body_limit import most_bytes
 from service.classifier import Classifier
-from service.counting import Tally
+from service.counting import Tally, note_images
 from service.deadline import Deadline, read_deadline
 from service.deciding import client_left, decision_fields, read_top_k
 from service.errors import INTERNAL, ClientGone, DeadlineExceeded, wire
@@ -81,20 +81,20 @@ class _BatchResponse(Response):
     ) -> None:
         request = self._request
         registry: Registry = request.app.state.registry
-        classifier = registry.find(request.query_params.get("bundle"))
-        record.facts["bundle"] = classifier.reference
-        top_k = read_top_k(request, default=registry.settings.top_k)
-        deadline = read_deadline(request.headers, most=registry.settings.request_timeout)
-        classifier.check_ready()
-        size = most_bytes(request.headers, limit=registry.settings.max_batch_bytes)
-        with classifier.engine.hold(size) as hold:
-            images = await _upload(request, size, deadline, registry.settings)
-            hold.shrink(record.bytes_in)
-            record.stages = {"read": record.seconds}
-            with Tally(registry.metrics, len(images)) as tally:
-                tally.bundle = classifier.metrics.key
-                record.images = len(images)
+        with Tally(registry.metrics) as tally:
+            classifier = registry.find(request.query_params.get("bundle"))
+            tally.bundle = classifier.metrics.key
+            record.facts["bundle"] = classifier.reference
+            top_k = read_top_k(request, default=registry.settings.top_k)
+            deadline = read_deadline(request.headers, most=registry.settings.request_timeout)
+            classifier.check_ready()
+            size = most_bytes(request.headers, limit=registry.settings.max_batch_bytes)
+            with classifier.engine.hold(size) as hold:
+                images = await _upload(request, size, deadline, registry.settings)
+                hold.shrink(record.bytes_in)
+                record.stages = {"read": record.seconds}
                 record.facts["outcomes"] = tally.outcomes
+                await note_images(record, tally, len(images))
                 batch = _Batch(
                     classifier,
                     images,

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from models.decision import Decision
 from service.body_limit import most_bytes
 from service.classifier import Classifier
-from service.counting import Tally
+from service.counting import Tally, note_images
 from service.deadline import Deadline, read_deadline
 from service.deciding import first_of
 from service.errors import INTERNAL, BadRequest, Outcome, wire
@@ -62,7 +62,6 @@ async def infer(request: Request) -> Response:
         started = time.monotonic()
         asked, futures = await _admit(request, classifier, deadline=deadline, tally=tally)
         read = time.monotonic() - started
-        record.images = len(futures)
         everything = asyncio.gather(*futures, return_exceptions=True)
         try:
             results = await first_of(request, everything, deadline=deadline)
@@ -93,7 +92,7 @@ async def _admit(
             header_length=_header_length(request),
             most=min(settings.max_batch_images, settings.queue_images),
         )
-        tally.arrived(len(asked.images))
+        await note_images(request.state.record, tally, len(asked.images))
         places = place.split([len(image) for image in asked.images])
     futures = [
         classifier.classify(image, place=place, top_k=1, deadline=deadline.at)

@@ -94,6 +94,24 @@ def test_refusals_come_before_the_body_and_count_no_image(guarded: Guarded) -> N
     assert accounts.received == accounts.settled == 4
 
 
+def test_a_batch_passes_whole_or_not_at_all(guarded: Guarded) -> None:
+    """Four can never pass; two do, two more do not, and the accounts have all of them."""
+    url, headers = f"{guarded.service.url}/classify/batch", {"X-API-Key": guarded.user}
+
+    def ask(images: int) -> httpx.Response:
+        files = [("file", (f"{i}.jpg", RED)) for i in range(images)]
+        return httpx.post(url, files=files, headers=headers)
+
+    assert ask(2).json()["counts"]["accepted"] == 2
+    refused = ask(4)
+    assert (refused.status_code, refused.json()["title"]) == (429, "Too many requests")
+    assert "a request of 4 never passes. Send at most 3" in refused.json()["detail"]
+    assert 3500 < int(refused.headers["retry-after"]) <= 3600
+    assert ask(2).status_code == 429  # the one image that the refused request was let in with
+    accounts = read_accounts(guarded.service.port)
+    assert accounts.received == accounts.settled == 6
+
+
 def test_no_key_is_left_in_logs_or_files(guarded: Guarded) -> None:
     """At the level debug, known and unknown keys, in each header and in the query."""
     wrong = "croft_" + "w" * 43
@@ -189,6 +207,19 @@ def test_processes_that_share_a_redis_share_the_limit(bundle_path: Path, tmp_pat
     for log in logs:
         complaints = [line for line in log.read_text().splitlines() if "let through" in line]
         assert len(complaints) == 1
+
+
+@pytest.mark.slow
+def test_a_redis_counts_all_images_of_a_batch_or_one(bundle_path: Path, tmp_path: Path) -> None:
+    """Three of five; three more do not fit and leave one, which a single image takes."""
+    port = free_port()
+    storage = f"redis://127.0.0.1:{port}/1"
+    limit = {"rate_limit": "5/hour", "rate_limit_storage": storage}
+    files = [("file", (f"{i}.jpg", RED)) for i in range(3)]
+    with _redis(port, tmp_path), served(bundle_path, tmp_path / "log", **limit) as service:
+        answers = [httpx.post(f"{service.url}/classify/batch", files=files) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [200, 429]
+        assert [_status(service) for _ in range(2)] == [200, 429]
 
 
 def test_a_redis_that_never_was_stops_nobody(bundle_path: Path, tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_the_query_is_that_of_classify(batches: TestClient) -> None:
     assert batches.post(f"{PATH}?bundle=nope", **_form([RED])).status_code == 404
     assert batches.post(f"{PATH}?top_k=0", **_form([RED])).status_code == 400
     assert batches.get(PATH).headers["Allow"] == "POST"
-    assert received(registry_in(batches).metrics.registry) == 1
+    assert outcomes(registry_in(batches).metrics.registry) == {"accepted": 1, "invalid": 2}
 
 
 def test_a_batch_larger_than_the_queue_is_answered(serve: Serve) -> None:
@@ -152,14 +152,16 @@ def _problem(response: Any, status: int, slug: str) -> str:
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_the_number_of_images_is_limited(serve: Serve, form: Any) -> None:
-    """None, or more than may be: refused as a whole, and nothing counts as received."""
+    """None, or more than may be: refused as a whole, and counted as one."""
     client = serve(max_batch_images=3)
     assert client.post(PATH, **form([RED] * 3)).status_code == 200
     for images in ([RED] * 4, [RED] * 100):
         _problem(client.post(PATH, **form(images)), 413, "body-too-large")
     if form is not _form:  # a form without parts is not made by this client
         assert "has no image" in _problem(client.post(PATH, **form([])), 400, "bad-request")
-    assert received(registry_in(client).metrics.registry) == 3
+    refused = 2 if form is _form else 3
+    assert outcomes(registry_in(client).metrics.registry) == {"accepted": 3, "invalid": refused}
+    assert_settled(registry_in(client).metrics.registry)
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
@@ -173,7 +175,8 @@ def test_a_large_image_is_refused_alone(serve: Serve, form: Any) -> None:
         client.post(PATH, **form([RED, random.Random(0).randbytes(21_000)])), 413, "body-too-large"
     )
     assert "CROFT_MAX_B" in detail
-    assert received(registry_in(client).metrics.registry) == 4
+    assert outcomes(registry_in(client).metrics.registry) == {"accepted": 3, "invalid": 2}
+    assert_settled(registry_in(client).metrics.registry)
 
 
 def test_the_limit_of_the_body_names_its_setting(serve: Serve) -> None:
@@ -232,10 +235,10 @@ def test_a_zip_that_unpacks_to_too_much_is_refused(serve: Serve) -> None:
 def test_a_batch_of_no_sound_form_is_refused(
     batches: TestClient, kind: str, content: bytes, status: int, slug: str, says: str
 ) -> None:
-    """As a whole, with words about what is read; nothing counts as received."""
+    """As a whole, with words about what is read; how many it was is not known: one."""
     response = batches.post(PATH, content=content, headers={"Content-Type": kind})
     assert says in _problem(response, status, slug)
-    assert received(registry_in(batches).metrics.registry) == 0
+    assert outcomes(registry_in(batches).metrics.registry) == {"invalid": 1}
 
 
 @pytest.mark.parametrize(

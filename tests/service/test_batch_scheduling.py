@@ -13,7 +13,7 @@ from service.app import create_app
 from service.registry import Registry
 from tests.bundles import colour_image
 from tests.service.asgi import Call
-from tests.service.counting import assert_settled, outcomes, received
+from tests.service.counting import assert_settled, outcomes
 from tests.service.fakes import SelfTestThenGate, registry_of, run, until
 from tests.service.test_archive import zip_of
 
@@ -135,7 +135,7 @@ def test_no_room_for_the_body_is_told_before_it_is_read(bundle: Bundle) -> None:
             assert again.status == 200
 
     run(scenario())
-    assert outcomes(registry.metrics.registry) == {"accepted": 10}
+    assert outcomes(registry.metrics.registry) == {"accepted": 10, "shed": 1}
     assert_settled(registry.metrics.registry)
 
 
@@ -205,8 +205,8 @@ def test_a_client_that_leaves_cancels_the_rest(bundle: Bundle, lines: bool) -> N
     assert_settled(metrics)
 
 
-def test_a_client_that_leaves_during_the_upload_sent_no_images(bundle: Bundle) -> None:
-    """Nothing was received, nothing is held."""
+def test_a_client_that_leaves_during_the_upload_is_counted_as_one(bundle: Bundle) -> None:
+    """How many images it would have sent is not known; nothing is held."""
     app, registry = _app(bundle, None)
 
     async def scenario() -> None:
@@ -217,7 +217,8 @@ def test_a_client_that_leaves_during_the_upload_sent_no_images(bundle: Bundle) -
             await until(lambda: registry.classifiers[0].engine.idle)
 
     run(scenario())
-    assert received(registry.metrics.registry) == 0
+    assert outcomes(registry.metrics.registry) == {"cancelled": 1}
+    assert_settled(registry.metrics.registry)
 
 
 def test_a_reader_that_stops_is_not_computed_for(bundle: Bundle) -> None:

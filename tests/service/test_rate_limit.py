@@ -15,7 +15,8 @@ from service.keys import new_key
 from service.rate_limit import MEMORY, RateLimit
 from tests.bundles import colour_image
 from tests.service.conftest import Serve
-from tests.service.fakes import run
+from tests.service.counting import assert_settled, outcomes
+from tests.service.fakes import registry_in, run
 
 RED = colour_image("red")
 
@@ -59,15 +60,44 @@ def test_a_new_window_opens_when_retry_after_says_so() -> None:
     run(scenario())
 
 
-def test_the_images_of_a_batch_count_afterwards() -> None:
-    """The request that brought them was let in; the next one finds a full window."""
+def test_a_request_of_many_images_passes_whole_or_not_at_all() -> None:
+    """One that does not fit spends only the image it was let in with; a later smaller one fits."""
 
     async def scenario() -> None:
         limit = RateLimit("10/minute", MEMORY)
         await limit.admit("a")
-        await limit.charge("a", 0)
         await limit.charge("a", 7)
-        assert await _admitted(limit, "a", 5) == 2
+        await limit.admit("a")
+        with pytest.raises(RateLimited, match="with the 4 of this request") as caught:
+            await limit.charge("a", 4)
+        assert 55 <= caught.value.retry_after <= 60
+        await limit.charge("a", 3)
+        assert await _admitted(limit, "a", 5) == 0
+
+    run(scenario())
+
+
+def test_as_many_images_at_once_as_the_limit_are_the_most() -> None:
+    """More can never pass, and the refusal says so."""
+
+    async def scenario() -> None:
+        limit = RateLimit("10/minute", MEMORY)
+        await limit.admit("a")
+        with pytest.raises(RateLimited, match=r"a request of 11 never passes\. Send at most 10"):
+            await limit.charge("a", 11)
+        await limit.charge("a", 10)
+
+    run(scenario())
+
+
+def test_of_two_requests_at_once_one_passes() -> None:
+    """There was room for either; the limit holds for both together."""
+
+    async def scenario() -> None:
+        limit = RateLimit("10/minute", MEMORY)
+        charged = [limit.charge("a", 8) for _ in range(2)]
+        refused = await asyncio.gather(*charged, return_exceptions=True)
+        assert sorted(type(error) is RateLimited for error in refused) == [False, True]
 
     run(scenario())
 
@@ -181,6 +211,24 @@ def test_each_image_of_a_request_counts(serve: Serve, last: bytes) -> None:
     client = serve(rate_limit="4/hour")
     client.post("/v2/models/colours/infer", json={"inputs": [tensor]})
     assert [client.post("/classify", content=RED).status_code for _ in range(2)] == [200, 429]
+
+
+@pytest.mark.parametrize("path", ["/classify/batch", "/v2/models/colours/infer"])
+def test_images_beyond_the_limit_are_shed_before_any_is_decided(serve: Serve, path: str) -> None:
+    """Three pass, three more do not fit; each is counted, and none of those is encoded."""
+    data = [base64.b64encode(RED).decode()] * 3
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [3], "data": data}
+    body = {"inputs": [tensor], "images": [{"b64": text} for text in data]}
+    client = serve(rate_limit="5/hour")
+    assert client.post(path, json=body).status_code == 200
+    refused = client.post(path, json=body)
+    assert refused.json()["type"] == "urn:croft:problem:rate-limited"
+    assert 3590 <= int(refused.headers["Retry-After"]) <= 3600
+    registry = registry_in(client).metrics.registry
+    assert outcomes(registry) == {"accepted": 3, "shed": 3}
+    assert_settled(registry)
+    golden = 3
+    assert registry.get_sample_value("croft_batch_images_sum") == golden + 3
 
 
 @pytest.mark.parametrize(
