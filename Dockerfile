@@ -50,6 +50,8 @@ COPY --from=build /opt/croft /opt/croft
 # Others can reach this address, so the service asks for a decision before it starts:
 # -e CROFT_KEYS_FILE=..., or -e CROFT_AUTH=off where the port is published on the loopback alone.
 ENV CROFT_HOST=0.0.0.0
+# As croft serve sets them by itself: memory of large pictures goes back to the system.
+ENV MALLOC_MMAP_THRESHOLD_=4194304 MALLOC_TRIM_THRESHOLD_=8388608
 WORKDIR /bundles
 USER 10001:10001
 EXPOSE 8000

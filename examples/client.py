@@ -15,7 +15,7 @@ import random
 import sys
 import time
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,11 +102,11 @@ class Client:
     def batch(self, **body: Any) -> Iterator[dict[str, Any]]:
         """Yield the item of each image of one batch, as soon as it is known.
 
-        A batch that is cut off, or whose images were not all reached, is asked for again; every
-        index is yielded once.
+        What was cut off or not reached is asked for again, of a zip file the whole; every index is
+        yielded once.
 
         Args:
-            body: what httpx sends, such as ``files=`` or ``content=`` and ``headers=``.
+            body: what httpx sends: ``files=``, a list, or ``content=`` and ``headers=``.
 
         Raises:
             NoAnswer: there is none for the batch as a whole, or not to its end, also after some
@@ -116,9 +116,12 @@ class Client:
         answered, missed = set[int](), dict[int, dict[str, Any]]()
         try:
             while True:
+                part, indices = _rest(body, answered)
+                if not indices:
+                    return
                 try:
-                    for item in self._attempt(**body):
-                        index = item["index"]
+                    for item in self._attempt(**part):
+                        index = item["index"] = indices[item["index"]]
                         if index not in answered and item["status"] in (503, 504):
                             missed[index] = item
                         elif index not in answered:
@@ -148,7 +151,7 @@ class Client:
         options = {"params": self._query, "headers": headers, **body}
         with self._http.stream("POST", "/classify/batch", **options) as response:
             _check(response)
-            for item in map(json.loads, response.iter_lines()):
+            for item in map(json.loads, _lines(response)):
                 if "summary" in item:
                     return
                 yield item
@@ -167,6 +170,22 @@ class Client:
             size += len(data)
         if part:
             yield from self.batch(files=part)
+
+
+def _rest(body: dict[str, Any], answered: set[int]) -> tuple[dict[str, Any], Sequence[int]]:
+    """Return a batch without the files that have an answer, and the indices of the others."""
+    if "files" not in body:
+        return body, range(sys.maxsize)
+    indices = [index for index in range(len(body["files"])) if index not in answered]
+    return {**body, "files": [body["files"][index] for index in indices]}, indices
+
+
+def _lines(response: httpx.Response) -> Iterator[bytes]:
+    """Yield whole lines; httpx would also end one at U+2028, which a file's name may have."""
+    rest = b""
+    for piece in response.iter_bytes():
+        *lines, rest = (rest + piece).split(b"\n")
+        yield from lines
 
 
 def _check(response: httpx.Response) -> None:

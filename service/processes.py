@@ -35,6 +35,8 @@ _BACK_OFF_SECONDS: Final = (0.5, 30.0)
 """First and longest wait before a process that died at its start is replaced."""
 _TRIES: Final = 5
 """How many starts in a row may fail while no other process serves."""
+_LINE_BYTES: Final = 2**24
+"""The longest line of a process: the first one names all bundles."""
 _END_SECONDS: Final = 15.0
 """What a process may take beyond CROFT_DRAIN_SECONDS before it is killed."""
 
@@ -126,22 +128,30 @@ class Supervisor:
         """Keep one process serving, and replace it when it dies."""
         failures = 0
         while not self._ending.is_set():
-            started = time.monotonic()
-            child = await self._start()
-            await self._listen_to(child)
-            code = await child.process.wait()
-            self._children.discard(child)
-            bury(child.process.pid, self._folder)
+            failures = 0 if await self._one_life() else failures + 1
             if self._ending.is_set():
                 return
-            logger.error("process %d ended (%d) and is replaced", child.process.pid, code)
-            short = not child.serves or time.monotonic() - started < _STABLE_SECONDS
-            failures = failures + 1 if short else 0
             if self._hopeless(failures):
                 logger.error("no process can serve: giving up")
                 self._status = 1
                 self._end()
             await self._back_off(failures)
+
+    async def _one_life(self) -> bool:
+        """Start a process and stay with it to its end; say whether it served for a while."""
+        started = time.monotonic()
+        try:
+            child = await self._start()
+        except OSError as error:  # no memory, process or descriptor is left for it
+            logger.error("a process could not be started: %s", error)
+            return False
+        await self._listen_to(child)
+        code = await child.process.wait()
+        self._children.discard(child)
+        bury(child.process.pid, self._folder)
+        if not self._ending.is_set():
+            logger.error("process %d ended (%d) and is replaced", child.process.pid, code)
+        return child.serves and time.monotonic() - started >= _STABLE_SECONDS
 
     async def _start(self) -> _Child:
         number = self._listener.fileno()
@@ -149,6 +159,7 @@ class Supervisor:
             *self._command,
             stdin=PIPE,
             stdout=PIPE,
+            limit=_LINE_BYTES,
             pass_fds=(number,),
             process_group=0,  # Ctrl-C reaches the parent alone, which tells them once
             env=os.environ | {_SOCKET: str(number), FOLDER: str(self._folder)},

@@ -14,7 +14,7 @@ from pathlib import Path
 import uvicorn
 
 from models.errors import ConfigError
-from service import logs, processes, tracing
+from service import logs, memory, processes, tracing
 from service.app import create_app
 from service.connections import Door, affordable
 from service.registry import Registry
@@ -57,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
         processes=args.processes,
     )
     logs.configure(settings.log_level, settings.log_format)
+    memory.return_large_blocks()
     inherited = processes.inherited_socket()
     if inherited is not None:
         return _serve(settings, inherited, is_child=True)

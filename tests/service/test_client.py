@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import runpy
 import socket
 import subprocess
@@ -269,6 +270,44 @@ def test_what_is_known_of_missed_images_outlives_the_connection(
             with pytest.raises(module["NoAnswer"], match="ConnectError: refused"):
                 next(items)
     assert len(waits) == 10
+
+
+def test_of_files_only_those_without_an_answer_are_sent_again(
+    module: dict[str, Any], waits: list[float]
+) -> None:
+    """Under the numbers they had; what was cut off counts as what was not reached."""
+    script = _Script(_lines(503, 200, 503, 200, whole=False), _lines(415, 503, 200), _lines(200))
+    files = [("file", (f"{i}.jpg", f"<image {i}>".encode())) for i in range(5)]
+    answers = list(_client(module, script).batch(files=files))
+    assert [(item["index"], item["status"]) for item in answers] == [
+        *((1, 200), (3, 200)),
+        *((0, 415), (4, 200)),
+        (2, 200),
+    ]
+    sent = [re.findall(rb"<image (.)>", request.content) for request in script.asked]
+    assert sent == [[b"0", b"1", b"2", b"3", b"4"], [b"0", b"2", b"4"], [b"2"]]
+    assert len(waits) == 2
+
+
+def test_files_that_all_have_an_answer_are_not_sent_again(
+    module: dict[str, Any], waits: list[float]
+) -> None:
+    """Also if the stream was cut off behind the last of them."""
+    script = _Script(_lines(200, whole=False))
+    items = list(_client(module, script).batch(files=[("file", ("a.jpg", b"x"))]))
+    assert [item["index"] for item in items] == [0]
+    assert (len(script.asked), len(waits)) == (1, 1)
+
+
+def test_a_line_ends_at_its_end(module: dict[str, Any]) -> None:
+    """A file's name may have what some take for the end of a line, and any part may come alone."""
+    name = "a\u2028b\u0085c\x0bd.png"
+    item = json.dumps({"index": 0, "status": 200, "name": name}, ensure_ascii=False)
+    text = f'{item}\n{{"summary": {{}}}}\n'.encode()
+    for size in (1, len(text)):
+        pieces = (text[i : i + size] for i in range(0, len(text), size))
+        script = _Script(httpx.Response(200, content=pieces))
+        assert [item["name"] for item in _client(module, script).batch(content=b"x")] == [name]
 
 
 def test_large_folders_are_sent_in_parts(

@@ -29,9 +29,11 @@ def _post(url: str) -> str:
 
 
 def _children(service: Served) -> set[int]:
-    found = subprocess.run(
-        ["pgrep", "-P", str(service.process.pid)], capture_output=True, text=True, check=False
-    )
+    return _children_of(service.process.pid)
+
+
+def _children_of(pid: int) -> set[int]:
+    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
     return {int(line) for line in found.stdout.split()}
 
 
@@ -186,3 +188,56 @@ def test_a_child_tells_by_a_line(capfd: pytest.CaptureFixture[str]) -> None:
     """The parent reads it."""
     tell_reloaded()
     assert capfd.readouterr().out == "reloaded\n"
+
+
+_PARENT = """
+import socket, sys
+from pathlib import Path
+from service.processes import supervise
+from service.settings import read_settings
+
+file = Path(sys.argv[1])
+sys.executable = str(file)
+with socket.create_server(("127.0.0.1", 0)) as listener:
+    sys.exit(supervise(read_settings(processes=2, bundles=None, port=0), listener))
+"""
+
+
+def _parent(program: Path) -> "subprocess.Popen[str]":
+    """Run a parent whose processes are this file."""
+    return subprocess.Popen(
+        [sys.executable, "-c", _PARENT, str(program)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_process_that_cannot_be_started_is_as_one_that_died(tmp_path: Path) -> None:
+    """The first one: nothing can be served. A later one: it is tried again."""
+    program = tmp_path / "program"
+    parent = _parent(program)
+    _, errors = parent.communicate(timeout=30)
+    assert parent.returncode == 1
+    assert "a process could not be started" in errors
+    assert "Traceback" not in errors
+
+
+def test_others_go_on_while_one_cannot_be_started(tmp_path: Path) -> None:
+    """As the machine had no memory for it; a greeting may be as long as it likes."""
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\nmv {program} {program}-away\nprintf '%0100000d\\n' 1\ncat\n")
+    program.chmod(0o755)
+    parent = _parent(program)
+    try:
+        assert parent.stdout is not None
+        assert len(parent.stdout.readline()) == 100_001
+        assert parent.stderr is not None
+        assert "could not be started" in parent.stderr.readline()
+        (tmp_path / "program-away").rename(program)
+        wait_until(lambda: not program.exists())
+        assert parent.poll() is None
+        assert len(_children_of(parent.pid)) == 2
+    finally:
+        parent.kill()
+        parent.communicate()
