@@ -16,7 +16,11 @@ from models.errors import Undecodable
 MAX_READS: Final = 200_000
 """How often Pillow may read from a file. A PNG in chunks of 8 KiB takes three for each of them."""
 MAX_SCANS: Final = 100
-"""Of a JPEG; progressive ones have about ten. libtiff has this limit for a JPEG in a TIFF."""
+"""Of a small JPEG. libtiff has this limit for a JPEG in a TIFF."""
+USUAL_SCANS: Final = 20
+"""Of a JPEG of any size: progressive ones have about ten, in CMYK 18."""
+MAX_SCANNED: Final = 1_000_000_000
+"""Pixels times scans: one of a few bytes may take a tenth of a second for 50 megapixels."""
 MAX_SEGMENTS: Final = 10_000
 """How far a JPEG that seems to have so many is followed."""
 MAX_PROFILES: Final = 10
@@ -98,8 +102,10 @@ def _check_jpeg(image: ImageFile, data: bytes) -> None:
     if image.format == "JPEG" and _has_one_scan(image, data):
         return
     # Quick, but too high: notes, or a film behind the picture, have these bytes by chance.
-    if data.count(b"\xff\xda") > MAX_SCANS and _has_many_scans(data):
-        raise _too_many("scans", MAX_SCANS)
+    width, height = image.size
+    allowed = min(MAX_SCANS, max(USUAL_SCANS, MAX_SCANNED // (width * height)))
+    if data.count(b"\xff\xda") > allowed and _has_more_scans(data, allowed):
+        raise _too_many("scans", allowed)
 
 
 def _has_one_scan(image: ImageFile, data: bytes) -> bool:
@@ -111,7 +117,7 @@ def _has_one_scan(image: ImageFile, data: bytes) -> bool:
     return "progressive" not in image.info and data.startswith(head, begin)
 
 
-def _has_many_scans(data: bytes) -> bool:
+def _has_more_scans(data: bytes, allowed: int) -> bool:
     """Go from segment to segment until the end of the picture."""
     at, scans = 2, 0
     for _ in range(MAX_SEGMENTS):
@@ -119,7 +125,7 @@ def _has_many_scans(data: bytes) -> bool:
         if marker is None or data[marker.start() + 1] == _END:
             return False
         scans += data[marker.start() + 1] == _SCAN
-        if scans > MAX_SCANS:
+        if scans > allowed:
             return True
         at = marker.end() + max(2, int.from_bytes(data[marker.end() : marker.end() + 2]))
     return True

@@ -12,6 +12,7 @@ from PIL import Image
 
 from models.decode import decode
 from models.errors import Undecodable
+from models.structure import USUAL_SCANS
 from tests.helpers import make_image, picture
 
 REFUSED = r"The file has more than {}; no more are read\. Save it again from its source\."
@@ -28,9 +29,9 @@ def _refused(data: bytes, what: str) -> None:
         decode(data)
 
 
-def _progressive(scans: int) -> bytes:
+def _progressive(scans: int, *, size: tuple[int, int] = (64, 48)) -> bytes:
     """Return a grey progressive JPEG whose last scan is there as often as it takes."""
-    data = _saved(picture().convert("L"), "JPEG", progressive=True)
+    data = _saved(Image.new("L", size), "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * (scans - data.count(b"\xff\xda") + 1) + data[-2:]
 
@@ -40,6 +41,20 @@ def test_a_jpeg_of_many_scans() -> None:
     assert decode(_progressive(100)).size == (64, 48)
     _refused(_progressive(101), "100 scans")
     _refused(_progressive(13_000), "100 scans")
+
+
+def test_a_large_jpeg_has_fewer_scans() -> None:
+    """Their number times the pixels is what they cost: 20 in a picture of 50 megapixels."""
+    _refused(_progressive(21, size=(7000, 7000)), "20 scans")
+    _refused(_progressive(41, size=(5000, 5000)), "40 scans")
+
+
+def test_a_jpeg_of_all_layers_may_be_progressive() -> None:
+    """CMYK has the most scans that encoders write by themselves, also if it is large."""
+    image = Image.new("CMYK", (1500, 1500))
+    data = _saved(image, "JPEG", progressive=True)
+    assert 10 < data.count(b"\xff\xda") <= USUAL_SCANS
+    assert decode(data).size == (1500, 1500)
 
 
 def test_a_jpeg_of_many_scans_that_begins_as_one_of_several_images() -> None:
