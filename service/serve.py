@@ -87,7 +87,6 @@ def _serve(
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_keep_alive=settings.keep_alive_seconds,
         )
         server = DrainingServer(config, app.state.reloader, door=door, reload_wanted=reload_wanted)
         if is_child:

@@ -197,6 +197,17 @@ def test_idle_connections_are_closed(bundle_path: Path, tmp_path: Path) -> None:
         _rest(refused)
 
 
+def test_requests_may_come_together(service: Served) -> None:
+    """Each is answered in its turn, and the connection stays."""
+    with _connect(service) as connection:
+        upload = _upload(len(RED)) + RED
+        received = _ask(connection, upload + 2 * HEALTH)
+        while received.count(b'{"live":true') < 2:
+            received += connection.recv(65536)
+        assert received.count(b"HTTP/1.1 200 OK") == 3
+        assert b" 200 OK" in _ask(connection, HEALTH)
+
+
 def test_a_path_has_one_spelling(service: Served) -> None:
     """With a slash too many it is not found, and nobody is sent to another address."""
     with _connect(service) as connection:
