@@ -17,7 +17,7 @@ import numpy as np
 
 from models.decision import Decision
 from service.base64_text import decode_base64
-from service.errors import BadRequest, BodyTooLarge
+from service.errors import BadRequest, BodyTooLarge, too_long
 from service.json_body import read_json
 
 INPUT: Final = "image"
@@ -61,19 +61,21 @@ class Inference:
     """To be sent back."""
 
 
-def read_inference(body: bytes, *, header_length: int | None, most: int) -> Inference:
+def read_inference(body: bytes, *, header_length: int | None, most: int, limit: int) -> Inference:
     """Read a request.
 
     Args:
         body: JSON, and behind it the binary data of the tensor if there is any.
         header_length: the bytes of the JSON; None: all of them, 0: the body is one image file.
         most: how many images are taken.
+        limit: bytes of an image.
 
     Raises:
         BadRequest: it does not follow the protocol, or names other tensors than there are.
-        BodyTooLarge: it has too many images, or members of its JSON.
+        BodyTooLarge: it has too many images, or members of its JSON, or an image is too long.
     """
     if header_length == 0:
+        _check_lengths([body], limit)
         return Inference([body], dict.fromkeys(OUTPUTS, False))
     if header_length is not None and header_length > len(body):
         raise BadRequest(f"{HEADER_LENGTH} is {header_length}, but the body has {len(body)} bytes.")
@@ -88,6 +90,7 @@ def read_inference(body: bytes, *, header_length: int | None, most: int) -> Infe
     else:
         _check_size(size, tail)
         images = _from_binary(tensor, tail or memoryview(b""), count)
+    _check_lengths(images, limit)
     return Inference(images, _read_outputs(content), _read_id(content))
 
 
@@ -147,7 +150,7 @@ def _count(tensor: Mapping[str, Any], *, most: int) -> int:
                 return count
             raise BodyTooLarge(
                 f"The request has {_short(count)} images; at most {most} are taken at once "
-                "(CROFT_MAX_BATCH_IMAGES, CROFT_QUEUE_IMAGES). Send them in several requests."
+                "(CROFT_MAX_BATCH_IMAGES). Send them in several requests."
             )
         case shape:
             raise BadRequest(
@@ -206,6 +209,12 @@ def _from_binary(tensor: Mapping[str, Any], data: memoryview, count: int) -> lis
             f"{'more' if len(images) > count else len(images)}."
         )
     return images
+
+
+def _check_lengths(images: Sequence[bytes], limit: int) -> None:
+    for i, image in enumerate(images):
+        if len(image) > limit:
+            raise too_long(f"Image {i}, counted from 0, has {len(image):,} bytes", limit=limit)
 
 
 def _read_outputs(content: Mapping[str, Any]) -> dict[str, bool]:

@@ -175,15 +175,16 @@ class WaitingLine:
         return Place(self, size, batch=True)
 
     def trade(self, held: int, sizes: Sequence[int]) -> None:
-        """Take places of these sizes for one of the size ``held``: all of them or none.
+        """Take places of these sizes for a body of the size ``held``: all of them or none.
 
         Raises:
             Overloaded: there is no room for all.
         """
         with self._changed:
-            images, size = len(sizes) - 1, sum(sizes) - held
+            images, size = len(sizes), sum(sizes) - held
             if not self._whole.fits(size, images=images):
-                raise self._overloaded(wanted=len(sizes))
+                raise self._overloaded(wanted=images)
+            self._bodies.add(-1, -held)
             self._add(images, size)
 
     def take(
@@ -353,19 +354,6 @@ class Place:
         self._line.put(entry, reserved=self._size, batch=self._batch)
         return entry.future
 
-    def split(self, sizes: Sequence[int]) -> list["Place"]:
-        """Return places for several images in exchange for this one, also while draining.
-
-        Args:
-            sizes: the bytes of each image.
-
-        Raises:
-            Overloaded: there is no room for all; this place is still held.
-        """
-        self._line.trade(self._size, sizes)
-        self._used = True
-        return [Place(self._line, size) for size in sizes]
-
     def __enter__(self) -> Self:
         """Hold the place."""
         return self
@@ -383,19 +371,33 @@ class Place:
 
 
 class Hold:
-    """The bytes that a batch's body occupies, until the end of the block."""
+    """The bytes that a body of many images occupies: until the end of the block, or ``split``."""
 
-    __slots__ = ("_line", "_size")
+    __slots__ = ("_line", "_size", "_traded")
 
     def __init__(self, line: WaitingLine, size: int) -> None:
         """Made by ``WaitingLine.hold``."""
         self._line = line
         self._size = size
+        self._traded = False
 
     def shrink(self, size: int) -> None:
         """Keep only so many bytes, now that the true size is known."""
         self._line.let_go(self._size - size, bodies=0)
         self._size = size
+
+    def split(self, sizes: Sequence[int]) -> list[Place]:
+        """Return places for all images in exchange for the body, also while draining.
+
+        Args:
+            sizes: the bytes of each image.
+
+        Raises:
+            Overloaded: there is no room for all; the body is still held.
+        """
+        self._line.trade(self._size, sizes)
+        self._traded = True
+        return [Place(self._line, size) for size in sizes]
 
     def __enter__(self) -> Self:
         """Hold them."""
@@ -407,8 +409,9 @@ class Hold:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Let them go."""
-        self._line.let_go(self._size, bodies=1)
+        """Let them go, unless they were traded."""
+        if not self._traded:
+            self._line.let_go(self._size, bodies=1)
 
 
 def unreached() -> Draining:

@@ -1,7 +1,6 @@
 """``POST /v2/models/.../infer``: images in, decisions out, by the Open Inference Protocol."""
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -23,11 +22,14 @@ from service.problems import answer_problem, responses
 from service.registry import Registry
 from service.routes.oip import MODEL, TAGS, VERSION, find_model
 from service.schemas import OipAnswer
+from service.settings import Settings
 from service.uploads import check_unencoded, read_body
-from service.waiting import Stages
+from service.waiting import Hold, Stages
 
 router = APIRouter(tags=TAGS)
 
+_FEW: Final = 4
+"""So many images of one request do not hold up those that come alone."""
 _MAX_NAMED: Final = 10
 """How many images an error names."""
 _INFER: Final[dict[str, Any]] = {
@@ -59,15 +61,19 @@ async def infer(request: Request) -> Response:
         record.facts["bundle"] = classifier.reference
         classifier.check_ready()
         deadline = read_deadline(request.headers, most=registry.settings.request_timeout)
-        started = time.monotonic()
-        asked, futures = await _admit(request, classifier, deadline=deadline, tally=tally)
-        read = time.monotonic() - started
-        everything = asyncio.gather(*futures, return_exceptions=True)
-        try:
-            results = await first_of(request, everything, deadline=deadline)
-        finally:
-            for future in futures:
-                future.cancel()
+        size = most_bytes(request.headers, limit=registry.settings.max_batch_bytes)
+        with classifier.engine.hold(size) as hold:
+            asked = await _read(request, deadline, settings=registry.settings)
+            hold.shrink(record.bytes_in)
+            read = record.seconds
+            await note_images(record, tally, len(asked.images))
+            futures = _queue(asked.images, classifier, hold=hold, deadline=deadline)
+            everything = asyncio.gather(*futures, return_exceptions=True)
+            try:
+                results = await first_of(request, everything, deadline=deadline)
+            finally:
+                for future in futures:
+                    future.cancel()
         for result in results:
             tally.note(_outcome(classifier, result))
         if errors := {i: r for i, r in enumerate(results) if isinstance(r, Exception)}:
@@ -78,36 +84,42 @@ async def infer(request: Request) -> Response:
     return _answer(classifier, asked, [decision for decision, _ in answers])
 
 
-async def _admit(
-    request: Request, classifier: Classifier, *, deadline: Deadline, tally: Tally
-) -> tuple[Inference, list[Future]]:
-    """Take one place in the queue, read the request, and queue all of its images or none."""
-    settings = request.app.state.registry.settings
-    size = most_bytes(request.headers, limit=settings.max_batch_bytes)
-    with classifier.engine.reserve(size) as place:
-        body = await _read_body(request, deadline)
-        asked = await asyncio.to_thread(  # base64 of many images would hold up everybody else
-            read_inference,
-            body,
-            header_length=_header_length(request),
-            most=min(settings.max_batch_images, settings.queue_images),
-        )
-        await note_images(request.state.record, tally, len(asked.images))
-        places = place.split([len(image) for image in asked.images])
-    futures = [
-        classifier.classify(image, place=place, top_k=1, deadline=deadline.at)
-        for image, place in zip(asked.images, places, strict=True)
-    ]
-    return asked, futures
-
-
-async def _read_body(request: Request, deadline: Deadline) -> bytes:
+async def _read(request: Request, deadline: Deadline, *, settings: Settings) -> Inference:
     check_unencoded(request.headers)
     try:
         async with asyncio.timeout(deadline.left):
-            return await read_body(request)
+            body = await read_body(request)
     except TimeoutError as error:
         raise deadline.exceeded("while its body was uploaded") from error
+    return await asyncio.to_thread(  # base64 of many images would hold up everybody else
+        read_inference,
+        body,
+        header_length=_header_length(request),
+        most=settings.max_batch_images,
+        limit=settings.max_body_bytes,
+    )
+
+
+def _queue(
+    images: Sequence[bytes], classifier: Classifier, *, hold: Hold, deadline: Deadline
+) -> list[Future]:
+    """Queue a few images beside single ones, all at once or none; more wait as batches do."""
+    engine = classifier.engine
+    if len(images) <= min(_FEW, engine.config.queue_images):
+        places = hold.split([len(image) for image in images])
+        return [
+            classifier.classify(image, place=place, top_k=1, deadline=deadline.at)
+            for image, place in zip(images, places, strict=True)
+        ]
+    window = asyncio.Semaphore(engine.batch_window)
+
+    async def in_turn(image: bytes) -> tuple[Decision, Stages]:
+        async with window:
+            with await engine.place_for_batch(len(image)) as place:
+                future = classifier.classify(image, place=place, top_k=1, deadline=deadline.at)
+            return await future
+
+    return [asyncio.ensure_future(in_turn(image)) for image in images]
 
 
 def _header_length(request: Request) -> int | None:

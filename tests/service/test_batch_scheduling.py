@@ -1,6 +1,7 @@
 """Batches beside other requests: who goes first, who waits, who leaves, and the end."""
 
 import asyncio
+import base64
 import json
 import threading
 from typing import Any
@@ -82,6 +83,35 @@ def test_interactive_requests_overtake_a_batch(bundle: Bundle) -> None:
     run(scenario())
     assert hook.calls[1:21:2] == ["w"] * 10
     assert {*hook.calls} - {"w"} <= {"r" * n for n in range(1, 9)}
+    assert_settled(registry.metrics.registry)
+
+
+@pytest.mark.parametrize(("images", "before"), [(4, 4), (5, 1)])
+def test_inference_of_many_images_lets_single_ones_pass(
+    bundle: Bundle, images: int, before: int
+) -> None:
+    """Four stand in the line before who comes later; of five, but one that was in work, none."""
+    hook = _Steps()
+    app, registry = _app(bundle, hook, max_batch=1)
+    data = [base64.b64encode(RED).decode()] * images
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [images], "data": data}
+    body = json.dumps({"inputs": [tensor]}).encode()
+
+    async def scenario() -> None:
+        async with app.router.lifespan_context(app):
+            inference = Call(app, "/v2/models/colours/infer", body)
+            await until(lambda: hook.calls == ["r"])
+            queue = registry.metrics.registry
+            waiting = queue.get_sample_value("croft_queue_images") or 0
+            single = Call(app, "/classify", WHITE)
+            await until(lambda: (queue.get_sample_value("croft_queue_images") or 0) > waiting)
+            hook.steps.release(100)
+            await asyncio.gather(inference.task, single.task)
+            assert (inference.status, single.status) == (200, 200)
+
+    run(scenario())
+    assert hook.calls.index("w") == before
+    assert outcomes(registry.metrics.registry) == {"accepted": images, "rejected": 1}
     assert_settled(registry.metrics.registry)
 
 

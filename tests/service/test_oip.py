@@ -56,7 +56,7 @@ def _request(
 
 
 def _read(body: bytes, length: int | None = None, *, most: int = 9) -> Inference:
-    return read_inference(body, header_length=length, most=most)
+    return read_inference(body, header_length=length, most=most, limit=10**6)
 
 
 @patient

@@ -274,7 +274,7 @@ def test_a_request_that_cannot_be_read_counts_as_one_image(serve: Serve) -> None
 
 def test_a_body_may_be_larger_than_that_of_one_image(serve: Serve) -> None:
     """The limit of many images holds here, that of one elsewhere."""
-    client = serve(max_body_bytes=1000)
+    client = serve(max_body_bytes=max(len(RED), len(BLUE)))
     assert _tensors(_ask(client, RED, BLUE))["label"] == ["red", "blue"]
     _problem(client.post("/classify", json=_inputs([RED, BLUE])), 413, "body-too-large")
 
@@ -295,7 +295,7 @@ def test_images_that_find_no_room_together_are_shed_together(serve: Serve) -> No
     registry = registry_in(client)
     wait_until(lambda: _waiting(registry) == 1)
     refused = _ask(client, RED, RED, RED)
-    assert "no room for 3 images at once: 2 of 3" in _problem(refused, 503, "overloaded")
+    assert "no room for 3 images at once: 1 of 3" in _problem(refused, 503, "overloaded")
     assert int(refused.headers["Retry-After"]) >= 1
     assert _waiting(registry) == 1
     asking[2].start()
@@ -308,11 +308,24 @@ def test_images_that_find_no_room_together_are_shed_together(serve: Serve) -> No
     assert _waiting(registry) == 0
 
 
-def test_no_more_images_than_the_queue_holds_are_taken(serve: Serve) -> None:
-    """They could never be queued, so that waiting would be in vain: 413, not 503."""
+def test_more_images_than_the_queue_holds_wait_for_their_turn(serve: Serve) -> None:
+    """They take places as those of batches do, so that none gets 503."""
     client = serve(queue_images=2)
-    error = _problem(_ask(client, RED, RED, RED), 413, "body-too-large")
-    assert "CROFT_QUEUE_IMAGES" in error
+    assert _tensors(_ask(client, *[RED, WHITE] * 20))["label"] == ["red", ""] * 20
+    assert _counted(client) == {"accepted": 20, "rejected": 20}
+
+
+def test_an_image_longer_than_classify_takes_is_refused(serve: Serve) -> None:
+    """By its number, before any is decided; raw, too."""
+    client = serve(max_body_bytes=len(RED))
+    error = _problem(_ask(client, RED, RED + b"x"), 413, "body-too-large")
+    assert f"Image 1, counted from 0, has {len(RED) + 1:,} bytes; at most" in error
+    assert "CROFT_MAX_BODY_BYTES" in error
+    raw = {"Inference-Header-Content-Length": "0"}
+    response = client.post(INFER, content=RED + b"x", headers=raw)
+    assert "Image 0, " in _problem(response, 413, "body-too-large")
+    assert client.post(INFER, content=RED, headers=raw).status_code == 200
+    assert _counted(client) == {"accepted": 1, "invalid": 2}
 
 
 def test_images_past_the_deadline_are_shed(serve: Serve) -> None:
@@ -343,7 +356,7 @@ def test_a_client_that_leaves_cancels_all_its_images(bundle: Bundle, when: str) 
                 call.upload()
                 await until(gate.reached.is_set)
             else:
-                await until(lambda: _waiting(registry) == 1)
+                await until(lambda: not engine.idle)
             call.leave()
             await call.task
             gate.open.set()
@@ -369,7 +382,7 @@ def test_a_request_that_is_being_uploaded_when_the_process_drains_is_answered(
     async def scenario() -> None:
         async with app.router.lifespan_context(app):
             call = Call(app, INFER, body, first=100)
-            await until(lambda: _waiting(registry) == 1)
+            await until(lambda: not registry.classifiers[0].engine.idle)
             registry.drain()
             call.upload()
             await call.task

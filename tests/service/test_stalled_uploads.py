@@ -2,12 +2,14 @@
 
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
 
 from benchmarks.load.accounts import read_accounts
+from benchmarks.processes import wait_until
 from tests.bundles import colour_image
 from tests.service.processes import Served, served, value_of
 
@@ -64,6 +66,27 @@ def test_an_upload_of_which_nothing_comes_is_given_up(
     assert value_of(running, "croft_images_total", outcome="shed") == 1
     _check_accounts(running)
     assert httpx.post(f"{running.url}/classify", content=RED).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/classify/batch", "/v2/models/colours/infer"])
+def test_silent_uploads_of_many_images_leave_room_for_single_ones(
+    running: Served, path: str
+) -> None:
+    """Of four, two have half of the bytes and the others 503; `/classify` answers beside them."""
+    with ExitStack() as stack:
+        silent = [
+            stack.enter_context(_begin(running, path, "Transfer-Encoding: chunked"))
+            for _ in range(4)
+        ]
+        wait_until(lambda: value_of(running, "croft_images_received_total") == 4)
+        assert httpx.post(f"{running.url}/classify", content=RED).status_code == 200
+        statuses = sorted(_answer(connection).split()[1] for connection in silent)
+    assert statuses == [b"503", b"503", b"504", b"504"]
+    accounts = read_accounts(running.port)
+    assert accounts.received == accounts.settled == 5
+    assert value_of(running, "croft_images_total", outcome="shed") == 4
+    # What the silent ones had is free: a body without bytes holds none.
+    assert httpx.post(f"{running.url}{path}").status_code in {400, 415}
 
 
 def test_an_upload_with_pauses_is_read(running: Served) -> None:

@@ -172,37 +172,42 @@ def test_retry_after_is_a_guess_before_anything_was_measured() -> None:
     assert caught.value.retry_after == 5
 
 
-def test_a_place_is_split_for_all_images_or_for_none() -> None:
-    """Three images need two more places; without room for them the one is still held."""
+def test_a_body_is_split_for_all_images_or_for_none() -> None:
+    """Three images need three places; without room for them the body is still held."""
     line, watcher = _line(images=4)
-    with line.reserve(100) as place, line.reserve(5):
-        assert len(place.split([30, 30, 30])) == 3
+    with line.hold(100) as hold, line.reserve(5):
+        places = hold.split([30, 30, 30])
         assert watcher.queued == 4
-    line, watcher = _line(images=4)
-    with line.reserve(100) as place, line.reserve(5), line.reserve(5):
-        with pytest.raises(Overloaded, match="no room for 3 images at once: 3 of 4"):
-            place.split([30, 30, 30])
-        assert watcher.queued == 3
+    for place in places:
+        with place:
+            pass
+    assert line.empty
+    with line.hold(100) as hold, line.reserve(5), line.reserve(5):
+        with pytest.raises(Overloaded, match="no room for 3 images at once: 2 of 4"):
+            hold.split([30, 30, 30])
+        assert watcher.queued == 2
     assert line.empty
 
 
-def test_a_place_is_split_within_the_bytes() -> None:
-    """The bytes of the place are given back before those of the images are taken."""
-    line, _ = _line(size=100)
-    with line.reserve(100) as place:
+def test_a_body_is_split_within_the_bytes() -> None:
+    """The bytes of the body are given back before those of the images are taken."""
+    line, _ = _line(size=200)
+    with line.hold(100) as hold:
         with pytest.raises(Overloaded, match="no room for 2 images"):
-            place.split([50, 51])
-        for part in place.split([50, 50]):
+            hold.split([100, 101])
+        for part in hold.split([100, 100]):
             with part:
                 pass
     assert line.empty
+    with line.hold(100):  # its share of the bodies is free again
+        pass
 
 
-def test_a_place_is_split_also_while_the_line_drains() -> None:
-    """Whoever has a place is answered; nobody else gets one."""
+def test_a_body_is_split_also_while_the_line_drains() -> None:
+    """Whoever is uploading is answered; nobody else gets a place."""
     line, _ = _line()
-    with line.reserve(10) as place:
+    with line.hold(10) as hold:
         line.drain()
-        assert len(place.split([1, 2])) == 2
+        assert len(hold.split([1, 2])) == 2
     with pytest.raises(Draining, match="shutting down"):
         line.reserve(1)
