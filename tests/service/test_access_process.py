@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -179,6 +180,20 @@ def _listens(port: int) -> bool:
     return True
 
 
+def _connect(services: list[Served], port: int) -> None:
+    """Let the first request of each open its connection, and forget that it was counted.
+
+    On a busy machine that takes longer than a request waits, which then passes uncounted, as all
+    do for the next five seconds.
+    """
+    for service in services:
+        _status(service)
+    time.sleep(5.5)
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(b"FLUSHALL\r\n")
+        assert connection.recv(16) == b"+OK\r\n"
+
+
 def _status(service: Served) -> int:
     return httpx.post(f"{service.url}/classify", content=RED).status_code
 
@@ -199,6 +214,7 @@ def test_processes_that_share_a_redis_share_the_limit(bundle_path: Path, tmp_pat
             )
             for log in logs
         ]
+        _connect(services, port)
         statuses = [_status(service) for _ in range(3) for service in services]
         assert statuses == [200] * 4 + [429] * 2
         redis.kill()
@@ -206,7 +222,7 @@ def test_processes_that_share_a_redis_share_the_limit(bundle_path: Path, tmp_pat
         assert [_status(service) for _ in range(5) for service in services] == [200] * 10
     for log in logs:
         complaints = [line for line in log.read_text().splitlines() if "let through" in line]
-        assert len(complaints) == 1
+        assert len(complaints) == 1  # at most one a minute
 
 
 @pytest.mark.slow
@@ -217,6 +233,7 @@ def test_a_redis_counts_all_images_of_a_batch_or_one(bundle_path: Path, tmp_path
     limit = {"rate_limit": "5/hour", "rate_limit_storage": storage}
     files = [("file", (f"{i}.jpg", RED)) for i in range(3)]
     with _redis(port, tmp_path), served(bundle_path, tmp_path / "log", **limit) as service:
+        _connect([service], port)
         answers = [httpx.post(f"{service.url}/classify/batch", files=files) for _ in range(2)]
         assert [answer.status_code for answer in answers] == [200, 429]
         assert [_status(service) for _ in range(2)] == [200, 429]
