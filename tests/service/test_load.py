@@ -108,16 +108,18 @@ def test_a_client_that_leaves_is_counted_and_forgotten(bundle: Bundle, when: str
 
     async def scenario() -> None:
         async with app.router.lifespan_context(app):
+            engine = registry.classifiers[0].engine
+            await until(lambda: engine.idle)  # a worker may still let go of a golden image
             call = Call(app, "/classify", RED, first=100)
             if when == "answer":
                 call.upload()
                 await until(gate.reached.is_set)
             else:
-                await until(lambda: not registry.classifiers[0].engine.idle)
+                await until(lambda: not engine.idle)
             call.leave()
             await call.task
             gate.open.set()
-            await until(lambda: registry.classifiers[0].engine.idle)
+            await until(lambda: engine.idle)
 
     run(scenario())
     assert outcomes(registry.metrics.registry) == {"cancelled": 1}

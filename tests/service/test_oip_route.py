@@ -351,6 +351,7 @@ def test_a_client_that_leaves_cancels_all_its_images(bundle: Bundle, when: str) 
     async def scenario() -> None:
         async with app.router.lifespan_context(app):
             engine = registry.classifiers[0].engine
+            await until(lambda: engine.idle)  # a worker may still let go of a golden image
             call = Call(app, INFER, body, first=100)
             if when == "answer":
                 call.upload()
@@ -381,8 +382,10 @@ def test_a_request_that_is_being_uploaded_when_the_process_drains_is_answered(
 
     async def scenario() -> None:
         async with app.router.lifespan_context(app):
+            engine = registry.classifiers[0].engine
+            await until(lambda: engine.idle)  # a worker may still let go of a golden image
             call = Call(app, INFER, body, first=100)
-            await until(lambda: not registry.classifiers[0].engine.idle)
+            await until(lambda: not engine.idle)
             registry.drain()
             call.upload()
             await call.task
