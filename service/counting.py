@@ -1,6 +1,5 @@
 """Every image is counted twice: when it arrives, and once by what became of it."""
 
-from types import TracebackType
 from typing import Self
 
 from service.errors import Outcome, wire
@@ -42,12 +41,7 @@ class Tally:
         self._metrics.received.inc(self._images)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         """Count those that nobody noted by how the request ended."""
         left = self._images - sum(self.outcomes.values())
         if left:

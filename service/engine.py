@@ -128,7 +128,7 @@ class Engine:
         self._line.drain()
 
     def shed_batches(self) -> None:
-        """Answer what is left of batches that it was not reached."""
+        """Tell what is left of batches that it is not reached any more."""
         for entry in self._line.shed_batches():
             entry.fail(unreached())
 

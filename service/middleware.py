@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import trace_context
 from service.errors import wire
+from service.logs import REQUESTS
 from service.metrics import OTHER, Metrics
 from service.problems import problem_response
 from service.rules import Rule, rule_for
@@ -24,7 +25,7 @@ REQUEST_ID: Final = "X-Request-ID"
 _SANE_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _ids = random.Random()
 
-logger = logging.getLogger("croft.request")
+logger = logging.getLogger(REQUESTS)
 
 
 @dataclass(slots=True)

@@ -106,7 +106,7 @@ class Registry:
             engine.drain()
 
     def shed_batches(self) -> None:
-        """Answer what is left of batches that it was not reached."""
+        """Tell what is left of batches that it is not reached any more."""
         for engine in self.engines:
             engine.shed_batches()
 

@@ -5,7 +5,6 @@ import json
 import threading
 import time
 from collections import Counter
-from types import TracebackType
 from typing import Self
 
 from tests.bundles import colour_image
@@ -52,12 +51,7 @@ class Traffic:
             thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         """End after the requests that are being answered."""
         self._enough.set()
         for thread in self._threads:
