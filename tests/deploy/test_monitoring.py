@@ -38,9 +38,12 @@ def _alerts(names: str) -> str:
 
 
 OPEN_SET_TRAFFIC = {
-    # The comparison with the day before wants 500 images.
-    "known": "croft_images_received_total > 600",
-    "shifted": f"count({_alerts('CroftDrift|CroftRejectionRateJump')}) == 2",
+    # More than an hour of them: what follows is compared with nothing else.
+    "known": "bundle:croft_answered:increase1d_before",
+    "shifted": (
+        "bundle:croft_rejection:ratio1h > 0.2 and on () "
+        f"count({_alerts('CroftDrift|CroftRejectionRateJump')}) == 2"
+    ),
     "unknown": (
         "bundle:croft_rejection:ratio1h > 0.999 and on () "
         f"({_alerts('CroftRejectionSpikeInClass')})"
@@ -208,7 +211,7 @@ def test_shifted_images_drift(monitored: Monitored) -> None:
     )
     assert monitored.value("bundle:croft_rejection_jump:sd", after="shifted") > 5
     before = monitored.value("bundle:croft_rejection_before:ratio1d", after="shifted")
-    assert before == pytest.approx(monitored.rejected["known"], abs=0.1)
+    assert before == pytest.approx(monitored.rejected["known"], abs=0.03)
     alerts = monitored.firing(after="shifted")
     assert {"CroftDrift", "CroftRejectionRateHigh", "CroftRejectionRateJump"} <= alerts
     assert "CroftRejectionRateLow" not in alerts
