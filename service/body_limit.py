@@ -5,6 +5,7 @@ import asyncio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.deadline import Deadline
 from service.errors import BodyTooLarge, DeadlineExceeded, too_long
 from service.middleware import RequestRecord
 
@@ -45,7 +46,7 @@ class BodyLimitMiddleware:
                 raise _too_large(f"{declared:,}", limit, many=many)
             nonlocal more
             # Once all is there, whoever receives waits for the client to leave.
-            message = await (_before_long(receive, self._pause) if more else receive())
+            message = await (self._before_long(receive, record.deadline) if more else receive())
             more = message.get("more_body", False)
             record.bytes_in += len(message.get("body", b""))
             if record.bytes_in > limit:
@@ -54,16 +55,18 @@ class BodyLimitMiddleware:
 
         await self._app(scope, receive_limited, send)
 
-
-async def _before_long(receive: Receive, seconds: float) -> Message:
-    try:
-        async with asyncio.timeout(seconds):
-            return await receive()
-    except TimeoutError as error:
-        raise DeadlineExceeded(
-            f"No byte of the body came for {seconds:g} s (CROFT_UPLOAD_PAUSE_SECONDS). Send it "
-            "again without a pause."
-        ) from error
+    async def _before_long(self, receive: Receive, deadline: Deadline | None) -> Message:
+        seconds = self._pause if deadline is None else min(self._pause, deadline.left)
+        try:
+            async with asyncio.timeout(seconds):
+                return await receive()
+        except TimeoutError as error:
+            if deadline is not None and seconds < self._pause:
+                raise deadline.exceeded("while its body was uploaded") from error
+            raise DeadlineExceeded(
+                f"No byte of the body came for {seconds:g} s (CROFT_UPLOAD_PAUSE_SECONDS). Send it "
+                "again without a pause."
+            ) from error
 
 
 def _too_large(given: str, limit: int, *, many: bool) -> BodyTooLarge:

@@ -23,7 +23,7 @@ from models.errors import ImageError, Undecodable
 from models.preprocess import Preprocess
 from service.errors import DeadlineExceeded, EncodingFailed
 from service.trial import Trial
-from service.waiting import Entry, Hold, Place, WaitingLine, unreached
+from service.waiting import Entry, Hold, Place, WaitingLine, hand_over, unreached
 from service.workers import Crew, CrewConfig, Reason, Worker
 
 Pixels = NDArray[np.uint8]
@@ -228,9 +228,10 @@ class Engine:
             return self._halve(batch, error, worker=worker)
         seconds = time.monotonic() - started
         self._observer.batch_encoded(len(batch))
-        for (entry, _), embedding_D in zip(batch, embeddings_BD, strict=True):
+        for entry, _ in batch:
             entry.stages.encode = seconds
-            _finish(entry, embedding_D)
+        pairs = zip((entry for entry, _ in batch), embeddings_BD, strict=True)
+        hand_over([answer for pair in pairs if (answer := _answer(*pair)) is not None])
         return True
 
     def _embed(self, pixels_BHWC: Pixels) -> NDArray[np.float32]:
@@ -253,12 +254,12 @@ class Engine:
         return first or second
 
 
-def _finish(entry: Entry, embedding_D: NDArray[np.float32]) -> None:
+def _answer(entry: Entry, embedding_D: NDArray[np.float32]) -> tuple[Entry, Any] | None:
     started = time.monotonic()
     try:
         result = entry.then(embedding_D)
     except Exception as error:
         entry.fail(error)
-        return
+        return None
     entry.stages.decide = time.monotonic() - started
-    entry.resolve(result)
+    return entry, result

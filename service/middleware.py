@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import trace_context
+from service.deadline import Deadline
 from service.errors import wire
 from service.logs import REQUESTS
 from service.metrics import OTHER, Metrics
@@ -43,6 +44,8 @@ class RequestRecord:
     """Seconds, by stage."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What the route found out; never image content."""
+    deadline: Deadline | None = None
+    """By when its body must be there, if the route says so."""
     images: int | None = None
     """How many images came with it, once that is known of a request that may bring many."""
     charge: Callable[[int], Awaitable[None]] | None = None
@@ -129,13 +132,16 @@ def _new_record(scope: Scope) -> RequestRecord:
 
 
 def _add_headers(message: Message, record: RequestRecord) -> None:
-    headers = MutableHeaders(scope=message)
-    headers[REQUEST_ID] = record.request_id
-    headers["X-Content-Type-Options"] = "nosniff"
-    if record.traceparent is not None:
-        headers[trace_context.HEADER] = record.traceparent
     times = {**record.stages, "total": record.seconds}
-    headers["Server-Timing"] = ", ".join(f"{k};dur={1e3 * s:.2f}" for k, s in times.items())
+    added = {
+        REQUEST_ID: record.request_id,
+        "X-Content-Type-Options": "nosniff",
+        "Server-Timing": ", ".join([f"{k};dur={1e3 * s:.2f}" for k, s in times.items()]),
+    }
+    if record.traceparent is not None:
+        added[trace_context.HEADER] = record.traceparent
+    given = message.get("headers", ())
+    message["headers"] = [*given, *((k.lower().encode(), v.encode()) for k, v in added.items())]
 
 
 def _log_fields(scope: Scope, record: RequestRecord, route: str) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """Errors as RFC 9457 problem documents."""
 
 import asyncio
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pydantic_core import to_json
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -30,7 +30,7 @@ def problem_response(
     """Return the response for an error."""
     body = problem_body(error, path=path, request_id=request_id)
     headers = _headers(error)
-    content = json.dumps(body.model_dump() | dict(extra or {}), ensure_ascii=False)
+    content = to_json(body.model_dump() | dict(extra or {}))
     return Response(content, status_code=body.status, headers=headers, media_type=MEDIA_TYPE)
 
 
@@ -63,7 +63,7 @@ async def answer_problem(
     record = request.state.record
     record.error = error
     response = problem_response(
-        error, path=request.url.path, request_id=record.request_id, extra=extra
+        error, path=request.scope["path"], request_id=record.request_id, extra=extra
     )
     # A later request on this connection would find nobody.
     if isinstance(error, Draining) and await _read_to_its_end(request):

@@ -71,10 +71,6 @@ class Entry:
         """Whether somebody still waits for the result."""
         return not self.future.done()
 
-    def resolve(self, result: Any) -> None:
-        """Hand over the result and the times, from any thread."""
-        _settle(self.future, (result, self.stages))
-
     def fail(self, error: Exception) -> None:
         """Hand over an error, from any thread."""
         _settle(self.future, error=error)
@@ -408,6 +404,23 @@ def unreached() -> Draining:
     return Draining(
         "The process ended before the image was reached. Send it again: another one answers."
     )
+
+
+def hand_over(results: Sequence[tuple[Entry, Any]]) -> None:
+    """Give entries of one event loop their results and times, from any thread.
+
+    All at once: after the first, the loop would take the interpreter from the worker that has the
+    others still to decide.
+    """
+    if results:
+        loop = results[0][0].future.get_loop()
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_resolve_here, results)
+
+
+def _resolve_here(results: Sequence[tuple[Entry, Any]]) -> None:
+    for entry, result in results:
+        _settle_here(entry.future, (result, entry.stages), None)
 
 
 def _settle(

@@ -1,11 +1,10 @@
 """``POST /classify``: one image in, one decision out."""
 
-import asyncio
-import json
 import time
 from typing import Final
 
 from fastapi import APIRouter, Request
+from pydantic_core import to_json
 from starlette.responses import Response
 
 from models.decision import Decision
@@ -26,7 +25,6 @@ from service.waiting import Stages
 router = APIRouter()
 
 PATH: Final = "/classify"
-_as_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 @router.post(
@@ -58,7 +56,7 @@ async def classify(request: Request) -> Response:
         "bundle": classifier.reference,
         **decision_fields(classifier, decision),
     }
-    return Response(_as_json(answer), media_type="application/json")
+    return Response(to_json(answer), media_type="application/json")
 
 
 async def _decide(
@@ -67,15 +65,12 @@ async def _decide(
     """Take a place in the queue, then read the upload, then wait for the answer."""
     top_k = read_top_k(request, default=settings.top_k)
     deadline = read_deadline(request.headers, most=settings.request_timeout)
+    request.state.record.deadline = deadline
     classifier.check_ready()
     started = time.monotonic()
     size = most_bytes(request.headers, limit=settings.max_body_bytes)
     with classifier.engine.reserve(size) as place:
-        try:
-            async with asyncio.timeout(deadline.left):
-                data = await read_image(request)
-        except TimeoutError as error:
-            raise deadline.exceeded("while its body was uploaded") from error
+        data = await read_image(request)
         seconds = time.monotonic() - started
         future = classifier.classify(data, place=place, top_k=top_k, deadline=deadline.at)
     decision, stages = await first_of(request, future, deadline=deadline)

@@ -61,9 +61,10 @@ async def infer(request: Request) -> Response:
         record.facts["bundle"] = classifier.reference
         classifier.check_ready()
         deadline = read_deadline(request.headers, most=registry.settings.request_timeout)
+        record.deadline = deadline
         size = most_bytes(request.headers, limit=registry.settings.max_batch_bytes)
         with classifier.engine.hold(size) as hold:
-            asked = await _read(request, deadline, settings=registry.settings)
+            asked = await _read(request, settings=registry.settings)
             hold.shrink(record.bytes_in)
             read = record.seconds
             await note_images(record, tally, len(asked.images))
@@ -84,13 +85,9 @@ async def infer(request: Request) -> Response:
     return _answer(classifier, asked, [decision for decision, _ in answers])
 
 
-async def _read(request: Request, deadline: Deadline, *, settings: Settings) -> Inference:
+async def _read(request: Request, *, settings: Settings) -> Inference:
     check_unencoded(request.headers)
-    try:
-        async with asyncio.timeout(deadline.left):
-            body = await read_body(request)
-    except TimeoutError as error:
-        raise deadline.exceeded("while its body was uploaded") from error
+    body = await read_body(request)
     return await asyncio.to_thread(  # base64 of many images would hold up everybody else
         read_inference,
         body,

@@ -1,8 +1,10 @@
 """Whatever is logged, by whom ever, becomes one line of a known form."""
 
+import asyncio
 import io
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +15,7 @@ from starlette.testclient import TestClient
 
 from models.bundle import Bundle
 from service.app import create_app
-from service.logs import REQUESTS, formatter
+from service.logs import REQUESTS, OncePerTurn, formatter
 from tests.service.fakes import registry_of
 
 
@@ -55,6 +57,60 @@ def test_the_console_form_is_for_people() -> None:
     assert "it broke" in first
     assert "route=/x" in first
     assert rest[-1] == "ValueError: why"
+
+
+def _logger(stream: io.StringIO) -> logging.Logger:
+    handler = OncePerTurn(stream)
+    handler.setFormatter(formatter())
+    logger = logging.Logger("apart")
+    logger.addHandler(handler)
+    return logger
+
+
+class _Writes(io.StringIO):
+    """Remembers what was written at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[list[str]] = []
+
+    def write(self, text: str) -> int:
+        self.events.append([json.loads(line)["event"] for line in text.splitlines()])
+        return super().write(text)
+
+
+def test_what_one_turn_of_the_loop_logs_is_one_write() -> None:
+    """In order, but for no more than eight lines at a time; the next turn finds it written."""
+    stream = _Writes()
+    logger = _logger(stream)
+
+    async def scenario() -> None:
+        for number in range(10):
+            logger.info("%d", number)
+        assert stream.events == [[str(number) for number in range(8)]]
+        await asyncio.sleep(0)
+        assert stream.events[1:] == [["8", "9"]]
+
+    asyncio.run(scenario())
+    assert stream.getvalue().endswith("\n")
+
+
+def test_what_another_thread_logs_is_written_at_once_and_after_what_waited() -> None:
+    """A worker's complaint must not wait for a loop that may be stuck."""
+    stream = _Writes()
+    logger = _logger(stream)
+
+    async def scenario() -> None:
+        logger.info("first")
+        assert stream.events == []
+        thread = threading.Thread(target=logger.warning, args=("second",))
+        thread.start()
+        thread.join()
+        assert stream.events == [["first", "second"]]
+
+    asyncio.run(scenario())
+    logger.info("no loop")
+    assert stream.events[1:] == [["no loop"]]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from service.drain_rate import DrainRate
 from service.errors import Draining, Overloaded
-from service.waiting import WaitingLine
+from service.waiting import WaitingLine, hand_over
 from tests.service.fakes import Watcher
 
 
@@ -125,7 +125,7 @@ def test_a_result_that_nobody_wants_any_more_is_dropped() -> None:
         assert taken is not None
         (entry,) = taken
         future.cancel()
-        entry.resolve("late")
+        hand_over([(entry, "late")])
         entry.fail(RuntimeError("later"))
         await asyncio.sleep(0)
 
@@ -133,7 +133,7 @@ def test_a_result_that_nobody_wants_any_more_is_dropped() -> None:
     assert complaints == []
     asyncio.run(_put(line, b"x"))
     (left,) = line.close()
-    left.resolve("its loop is closed")
+    hand_over([(left, "its loop is closed")])
 
 
 def test_the_rate_is_that_of_the_last_seconds() -> None:
