@@ -3,6 +3,7 @@
 Axes: B batch, K classes, D embedding.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +48,9 @@ def decide(bundle: Bundle, embedding_D: NDArray[np.float32], *, top_k: int = 5) 
         bundle: head, score, threshold and calibration scores.
         embedding_D: the encoder's raw output for the image, shape (D,).
         top_k: how many candidates to name.
+
+    Raises:
+        ArithmeticError: the score is NaN or infinite, which no threshold can judge.
     """
     if bundle.manifest.score.name == "energy":  # which needs no more than the logits: half the time
         logits_1K = bundle.head.logits(embedding_D[None])
@@ -55,6 +59,8 @@ def decide(bundle: Bundle, embedding_D: NDArray[np.float32], *, top_k: int = 5) 
         outputs = bundle.head.outputs(embedding_D[None])
         logits_1K = outputs.logits_BK
         free_energy, score = float(energy(logits_1K)[0]), float(bundle.score(outputs)[0])
+    if not math.isfinite(score):
+        raise ArithmeticError(f"the score {bundle.manifest.score.name} of the image is {score}")
     # Softmax is exp(logits - logsumexp), and the energy is minus that logsumexp.
     probabilities_K = np.exp(logits_1K[0] + free_energy)
     candidates = _candidates(bundle.manifest.labels, probabilities_K, top_k)

@@ -16,7 +16,7 @@ from models.errors import CroftError
 from service.access import guard
 from service.body_limit import BodyLimitMiddleware
 from service.errors import BadRequest, UnknownRoute, WrongMethod
-from service.fast_lane import FastLane
+from service.fast_lane import Application
 from service.middleware import RecordMiddleware
 from service.openapi import describe
 from service.problems import answer_problem
@@ -48,7 +48,7 @@ def create_app(
         ConfigError: nothing says who may ask, or a setting about that is malformed.
     """
     loaded = registry or Registry.load(settings)
-    app = FastAPI(
+    app = Application(
         title="Croft",
         version=importlib.metadata.version("croft-ood"),
         summary="Image classification that refuses what it was not trained on.",
@@ -64,7 +64,6 @@ def create_app(
     app.state.reloader = Reloader(loaded)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     # The last one added is the outermost.
-    app.add_middleware(FastLane)
     app.add_middleware(
         BodyLimitMiddleware,
         limit=settings.max_body_bytes,

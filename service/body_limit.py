@@ -1,8 +1,8 @@
-"""How many bytes a body may have, how many it has at most, and how long none may come."""
+"""How many bytes a body may have, how many it has at most, and how long it may take."""
 
 import asyncio
+from collections.abc import Mapping
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.deadline import Deadline
@@ -13,7 +13,8 @@ from service.middleware import RequestRecord
 class BodyLimitMiddleware:
     """Refuses a body that is too large: by its declared length, or as soon as it has come in.
 
-    A body that stops on its way is given up, for it holds a place that others could use.
+    A body that stops on its way, or is not there at the request's deadline, is given up, for it
+    holds a place that others could use.
     """
 
     def __init__(self, app: ASGIApp, *, limit: int, batch_limit: int, pause: float) -> None:
@@ -36,7 +37,7 @@ class BodyLimitMiddleware:
             await self._app(scope, receive, send)
             return
         record: RequestRecord = scope["state"]["record"]
-        declared = declared_length(Headers(scope=scope))
+        declared = declared_length(record.headers)
         many = record.rule.many_images
         limit = self._batch_limit if many else self._limit
         more = True
@@ -56,6 +57,7 @@ class BodyLimitMiddleware:
         await self._app(scope, receive_limited, send)
 
     async def _before_long(self, receive: Receive, deadline: Deadline | None) -> Message:
+        """Wait until the pause is too long or the deadline has passed, whichever is first."""
         seconds = self._pause if deadline is None else min(self._pause, deadline.left)
         try:
             async with asyncio.timeout(seconds):
@@ -78,13 +80,13 @@ def _too_large(given: str, limit: int, *, many: bool) -> BodyTooLarge:
     )
 
 
-def declared_length(headers: Headers) -> int | None:
+def declared_length(headers: Mapping[str, str]) -> int | None:
     """Return Content-Length, None if the body is chunked."""
     text = headers.get("content-length", "")
     return int(text) if text.isascii() and text.isdigit() else None
 
 
-def most_bytes(headers: Headers, *, limit: int) -> int:
+def most_bytes(headers: Mapping[str, str], *, limit: int) -> int:
     """Return how many bytes a body has at most, as far as is known before it is read."""
     declared = declared_length(headers)
     return limit if declared is None else min(limit, declared)

@@ -9,6 +9,7 @@ from typing import Final
 from service.errors import BadRequest, DeadlineExceeded
 
 HEADER: Final = "X-Request-Timeout"
+_KEY: Final = HEADER.lower()
 _SECONDS: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
 
 
@@ -38,13 +39,13 @@ def read_deadline(headers: Mapping[str, str], *, most: float) -> Deadline:
     """Return the deadline of a request that begins now.
 
     Args:
-        headers: of the request; ``X-Request-Timeout`` is in seconds.
+        headers: of the request, names in small letters; ``X-Request-Timeout`` is in seconds.
         most: seconds that the settings allow, and that a request without the header gets.
 
     Raises:
         BadRequest: the header is no number of seconds above 0.
     """
-    text = headers.get(HEADER)
+    text = headers.get(_KEY)
     seconds = most if text is None else min(most, _parse(text))
     return Deadline(seconds, time.monotonic() + seconds)
 

@@ -9,6 +9,7 @@ import logging
 import sys
 import warnings
 from datetime import UTC, datetime
+from select import PIPE_BUF
 from typing import Any, Final, Literal, TextIO
 
 import structlog
@@ -20,16 +21,14 @@ Format = Literal["json", "console"]
 _ENCODER: Final = json.JSONEncoder(default=str, ensure_ascii=False, separators=(",", ":"))
 REQUESTS: Final = "croft.request"
 """The logger of the one line for each request."""
-_STANDARD: Final = frozenset(vars(logging.makeLogRecord({})))
-_MOST_LINES: Final = 8
-"""So many of requests fit into the 4 KiB that a pipe takes in one piece, whoever else writes."""
 _FIRST: Final = ("time", "level", "logger", "event")
+
+logger = logging.getLogger(REQUESTS)
 
 
 def formatter(style: Format = "json") -> logging.Formatter:
     """Return the formatter: one JSON object a line, or lines for a person to read."""
-    kind = _JsonLines if style == "json" else structlog.stdlib.ProcessorFormatter
-    return kind(
+    return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[
             structlog.contextvars.merge_contextvars,
             structlog.stdlib.ExtraAdder(),
@@ -41,59 +40,57 @@ def formatter(style: Format = "json") -> logging.Formatter:
     )
 
 
-class _JsonLines(structlog.stdlib.ProcessorFormatter):
-    """Writes the line of a request, which comes with every image, without the chain of processors.
-
-    That line brings all its fields, and is the same either way.
-    """
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return one line."""
-        if record.name != REQUESTS or record.exc_info:
-            return super().format(record)
-        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds")
-        line = {
-            "time": time.replace("+00:00", "Z"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "event": record.getMessage(),
-        }
-        given = vars(record)
-        return to_json(line | {k: given[k] for k in given if k not in _STANDARD}).decode()
-
-
 class OncePerTurn(logging.StreamHandler[TextIO]):
-    """Writes at once what one turn of the event loop logs.
+    """Writes at once what one turn of the event loop logs, but for warnings and errors.
 
     A batch of images is answered in one turn, and a write for each of its lines would let the
     other threads take the interpreter as often.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, style: Format = "json") -> None:
         """Write to ``stream``."""
         super().__init__(stream)
+        self.style = style
+        self.setFormatter(formatter(style))
         self._lines: list[str] = []
+        self._bytes = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the record, and what is still to be written before it, now or in a moment."""
+        """Write a record, now or in a moment."""
         try:
-            self._lines.append(self.format(record))
+            self.add(self.format(record))
+        except Exception:
+            self.handleError(record)
+        if record.levelno >= logging.WARNING:
+            self.flush()
+
+    def add(self, line: str) -> None:
+        """Write a line, and what is still to be written before it, now or in a moment."""
+        self.acquire()
+        try:
+            size = len(line.encode(errors="replace")) + 1
+            if self._bytes + size > PIPE_BUF:
+                self.flush()
+            self._lines.append(line)
+            self._bytes += size
             loop = _running_loop()
-            if loop is None or len(self._lines) == _MOST_LINES:
+            if loop is None:
                 self.flush()
             elif len(self._lines) == 1:
                 loop.call_soon(self.flush)
-        except Exception:
-            self.handleError(record)
+        finally:
+            self.release()
 
     def flush(self) -> None:
         """Write what is still to be written."""
         self.acquire()
         try:
-            lines, self._lines = self._lines, []
+            lines, self._lines, self._bytes = self._lines, [], 0
             if lines:
                 self.stream.write("\n".join([*lines, ""]))
                 super().flush()
+        except (OSError, ValueError):
+            pass  # whoever read the log has gone: nobody is left to be told, and requests go on
         finally:
             self.release()
 
@@ -111,9 +108,7 @@ def configure(level: str, style: Format = "json") -> None:
     What Pillow and the form parser remark about an upload is its sender's business, who gets the
     error; Python would also remember every different remark for as long as the process lives.
     """
-    handler = OncePerTurn(sys.stderr)
-    handler.setFormatter(formatter(style))
-    _note_only_what_is_written()
+    handler = OncePerTurn(sys.stderr, style)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
@@ -121,10 +116,26 @@ def configure(level: str, style: Format = "json") -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def _note_only_what_is_written() -> None:
-    """Leave out of records what no line shows; the manual's chapter Optimization."""
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging._srcfile = None
+def log_request(level: int, fields: dict[str, Any]) -> None:
+    """Log the one line of a request.
+
+    It comes with every image, so where JSON on standard error is all that anybody wants it goes
+    past ``logging`` and structlog's processors, which would write the same.
+    """
+    listeners = [*logger.handlers, *logging.root.handlers]
+    only = listeners[0] if len(listeners) == 1 else None
+    if isinstance(only, OncePerTurn) and only.style == "json":
+        only.add(request_line(level, fields))
+    else:
+        logger.log(level, "request", extra=fields)
+
+
+def request_line(level: int, fields: dict[str, Any]) -> str:
+    """Return the line of a request that has just ended."""
+    time = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    name = logging.getLevelName(level).lower()
+    first = {"time": time, "level": name, "logger": REQUESTS, "event": "request"}
+    return to_json(first | fields, fallback=str).decode()
 
 
 def _rendering(style: Format) -> list[Processor]:

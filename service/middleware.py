@@ -4,18 +4,17 @@ import logging
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import trace_context
 from service.deadline import Deadline
 from service.errors import wire
-from service.logs import REQUESTS
+from service.logs import REQUESTS, log_request
 from service.metrics import OTHER, Metrics
 from service.problems import problem_response
 from service.rules import Rule, rule_for
@@ -36,6 +35,11 @@ class RequestRecord:
     request_id: str
     rule: Rule
     """That of its method and path."""
+    headers: Mapping[str, str]
+    """Of the request, names in small letters; of one that is repeated the first.
+
+    Starlette's goes through all of them at every look.
+    """
     started: float = field(default_factory=time.perf_counter)
     status: int = 0
     bytes_in: int = 0
@@ -45,7 +49,7 @@ class RequestRecord:
     facts: dict[str, Any] = field(default_factory=dict)
     """What the route found out; never image content."""
     deadline: Deadline | None = None
-    """By when its body must be there, if the route says so."""
+    """By when its body must be there, once the route reads it."""
     images: int | None = None
     """How many images came with it, once that is known of a request that may bring many."""
     charge: Callable[[int], Awaitable[None]] | None = None
@@ -118,14 +122,17 @@ class RecordMiddleware:
             record.trace = self._tracer.note(scope, record, route)
         level = logging.DEBUG if probe else logging.INFO
         if logger.isEnabledFor(level):
-            logger.log(level, "request", extra=_log_fields(scope, record, route))
+            log_request(level, _log_fields(scope, record, route))
 
 
 def _new_record(scope: Scope) -> RequestRecord:
-    headers = Headers(scope=scope)
-    given = headers.get(REQUEST_ID, "")
+    headers = {
+        name.decode("latin-1"): value.decode("latin-1")
+        for name, value in reversed(scope["headers"])
+    }
+    given = headers.get(REQUEST_ID.lower(), "")
     request_id = given if _SANE_ID.fullmatch(given) else f"{_ids.getrandbits(128):032x}"
-    record = RequestRecord(request_id, rule_for(scope["method"], scope["path"]))
+    record = RequestRecord(request_id, rule_for(scope["method"], scope["path"]), headers)
     if (found := read_traceparent(headers)) is not None:
         record.traceparent, record.trace = found
     return record

@@ -1,9 +1,8 @@
 """The image file out of a request's body: raw, multipart, or JSON."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 
 from service.base64_text import decode_base64
@@ -31,18 +30,19 @@ async def read_image(request: Request) -> bytes:
         UnsupportedMedia: a content type or coding that is none of the three forms.
         ClientGone: the sender left before the end of the body.
     """
-    check_unencoded(request.headers)
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    headers = request.state.record.headers
+    check_unencoded(headers)
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind.startswith("image/") or kind in RAW:
         return await read_body(request)
     if kind == "multipart/form-data":
-        return _from_form(await read_body(request), request.headers["content-type"])
+        return _from_form(await read_body(request), headers["content-type"])
     if kind == "application/json":
         return _from_json(await read_body(request))
     raise UnsupportedMedia(f"Content-Type {kind[:100]!r} holds no image. {_FORMS}")
 
 
-def check_unencoded(headers: Headers) -> None:
+def check_unencoded(headers: Mapping[str, str]) -> None:
     """Raise UnsupportedMedia if the body is compressed."""
     coding = headers.get("content-encoding", "identity")
     if coding.lower() != "identity":

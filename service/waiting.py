@@ -407,9 +407,9 @@ def unreached() -> Draining:
 
 
 def hand_over(results: Sequence[tuple[Entry, Any]]) -> None:
-    """Give entries of one event loop their results and times, from any thread.
+    """Give entries, all of one event loop, their results and times, from any thread.
 
-    All at once: after the first, the loop would take the interpreter from the worker that has the
+    At once: after the first, the loop would take the interpreter from the worker that has the
     others still to decide.
     """
     if results:
@@ -423,12 +423,10 @@ def _resolve_here(results: Sequence[tuple[Entry, Any]]) -> None:
         _settle_here(entry.future, (result, entry.stages), None)
 
 
-def _settle(
-    future: "asyncio.Future[Any]", result: Any = None, *, error: Exception | None = None
-) -> None:
+def _settle(future: "asyncio.Future[None]", *, error: Exception | None = None) -> None:
     """Settle a future from any thread, unless somebody has, or its loop is closed."""
     with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-        future.get_loop().call_soon_threadsafe(_settle_here, future, result, error)
+        future.get_loop().call_soon_threadsafe(_settle_here, future, None, error)
 
 
 def _settle_here(future: "asyncio.Future[Any]", result: Any, error: Exception | None) -> None:

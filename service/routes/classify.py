@@ -63,13 +63,14 @@ async def _decide(
     request: Request, classifier: Classifier, *, settings: Settings
 ) -> tuple[Decision, Stages]:
     """Take a place in the queue, then read the upload, then wait for the answer."""
+    record: RequestRecord = request.state.record
     top_k = read_top_k(request, default=settings.top_k)
-    deadline = read_deadline(request.headers, most=settings.request_timeout)
-    request.state.record.deadline = deadline
+    deadline = read_deadline(record.headers, most=settings.request_timeout)
     classifier.check_ready()
     started = time.monotonic()
-    size = most_bytes(request.headers, limit=settings.max_body_bytes)
+    size = most_bytes(record.headers, limit=settings.max_body_bytes)
     with classifier.engine.reserve(size) as place:
+        record.deadline = deadline
         data = await read_image(request)
         seconds = time.monotonic() - started
         future = classifier.classify(data, place=place, top_k=top_k, deadline=deadline.at)

@@ -61,9 +61,9 @@ async def infer(request: Request) -> Response:
         record.facts["bundle"] = classifier.reference
         classifier.check_ready()
         deadline = read_deadline(request.headers, most=registry.settings.request_timeout)
-        record.deadline = deadline
         size = most_bytes(request.headers, limit=registry.settings.max_batch_bytes)
         with classifier.engine.hold(size) as hold:
+            record.deadline = deadline
             asked = await _read(request, settings=registry.settings)
             hold.shrink(record.bytes_in)
             read = record.seconds

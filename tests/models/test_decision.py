@@ -1,5 +1,6 @@
 """models.decision."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,3 +42,12 @@ def test_candidates_are_ordered_and_indexed(tmp_path: Path) -> None:
         (c.probability for c in candidates), reverse=True
     )
     assert np.isclose(sum(c.probability for c in candidates), 1.0)
+
+
+def test_a_score_that_is_no_number_decides_nothing(tmp_path: Path) -> None:
+    """It would be neither above nor below the threshold, and pass."""
+    bundle = load_tiny(tmp_path / "b", score="msp")
+    scores = {**bundle.scores, "msp": lambda _: np.array([np.nan])}
+    broken = replace(bundle, scores=scores)  # type: ignore[arg-type]  # a score without tensors
+    with pytest.raises(ArithmeticError, match="msp of the image is nan"):
+        decide(broken, np.ones(len(bundle.head.image_transform_DD), np.float32))

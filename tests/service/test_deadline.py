@@ -23,7 +23,7 @@ RED = colour_image("red")
 def test_seconds_are_cut_to_the_setting(given: str | None, seconds: float) -> None:
     """Less than the setting is taken as it is; more, or nothing, is the setting."""
     before = time.monotonic()
-    deadline = read_deadline({HEADER: given} if given else {}, most=30.0)
+    deadline = read_deadline({HEADER.lower(): given} if given else {}, most=30.0)
     assert deadline.seconds == seconds
     assert before + seconds <= deadline.at <= time.monotonic() + seconds
     assert 0 < deadline.left <= seconds
@@ -36,7 +36,7 @@ def test_seconds_are_cut_to_the_setting(given: str | None, seconds: float) -> No
 def test_anything_else_is_refused(given: str) -> None:
     """The message says what was given and what is allowed."""
     with pytest.raises(BadRequest, match=r"number of seconds above 0, such as 2 or 0\.5, got "):
-        read_deadline({HEADER: given}, most=30.0)
+        read_deadline({HEADER.lower(): given}, most=30.0)
 
 
 def test_a_malformed_one_is_a_400(client: TestClient) -> None:

@@ -293,7 +293,7 @@ def test_clients_that_leave_are_counted_and_hold_nobody_up(hostile: Start, when:
         service.fault(HOLD)
         leaving = 1
     for _ in range(leaving):
-        service.leave(RED)
+        service.leave(RED + bytes(300_000))  # so much that the server stops reading meanwhile
     wait_until(lambda: service.metric("croft_images_total", outcome="cancelled") == leaving)
     service.mend(HOLD)
     if when == "waiting":

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+import select
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from starlette.testclient import TestClient
 
 from models.bundle import Bundle
 from service.app import create_app
-from service.logs import REQUESTS, OncePerTurn, formatter
+from service.logs import REQUESTS, OncePerTurn, formatter, log_request, request_line
 from tests.service.fakes import registry_of
 
 
@@ -60,10 +61,8 @@ def test_the_console_form_is_for_people() -> None:
 
 
 def _logger(stream: io.StringIO) -> logging.Logger:
-    handler = OncePerTurn(stream)
-    handler.setFormatter(formatter())
     logger = logging.Logger("apart")
-    logger.addHandler(handler)
+    logger.addHandler(OncePerTurn(stream))
     return logger
 
 
@@ -73,26 +72,63 @@ class _Writes(io.StringIO):
     def __init__(self) -> None:
         super().__init__()
         self.events: list[list[str]] = []
+        self.texts: list[str] = []
 
     def write(self, text: str) -> int:
+        self.texts.append(text)
         self.events.append([json.loads(line)["event"] for line in text.splitlines()])
         return super().write(text)
 
 
 def test_what_one_turn_of_the_loop_logs_is_one_write() -> None:
-    """In order, but for no more than eight lines at a time; the next turn finds it written."""
+    """In order; the next turn finds it written. A warning is written at once, with the rest."""
     stream = _Writes()
     logger = _logger(stream)
 
     async def scenario() -> None:
-        for number in range(10):
-            logger.info("%d", number)
-        assert stream.events == [[str(number) for number in range(8)]]
+        logger.info("first")
+        logger.info("second")
+        assert stream.events == []
         await asyncio.sleep(0)
-        assert stream.events[1:] == [["8", "9"]]
+        assert stream.events == [["first", "second"]]
+        logger.info("third")
+        logger.warning("fourth")
+        assert stream.events[1:] == [["third", "fourth"]]
 
     asyncio.run(scenario())
     assert stream.getvalue().endswith("\n")
+
+
+def test_a_write_is_no_larger_than_a_pipe_takes_in_one_piece() -> None:
+    """Other processes write to the same one, and would write in between."""
+    stream = _Writes()
+    logger = _logger(stream)
+
+    async def scenario() -> None:
+        for _ in range(10):
+            logger.info("é" * 400)
+
+    asyncio.run(scenario())
+    sizes = [len(text.encode()) for text in stream.texts]
+    assert sum(sizes) > 8000
+    assert max(sizes) <= select.PIPE_BUF
+    assert len(sizes) == 3
+
+
+def test_a_log_that_nobody_reads_any_more_breaks_nothing() -> None:
+    """A closed stream raises at every write."""
+    stream = io.StringIO()
+    logger = _logger(stream)
+    stream.close()
+
+    async def scenario() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda *_: pytest.fail("told the loop"))
+        logger.info("first")
+        logger.error("second")
+        logger.info("third")
+        await asyncio.sleep(0)
+
+    asyncio.run(scenario())
 
 
 def test_what_another_thread_logs_is_written_at_once_and_after_what_waited() -> None:
@@ -143,13 +179,28 @@ def test_what_is_logged_during_a_request_has_its_id(bundle: Bundle, written: io.
     assert ids["after"] is None
 
 
+def test_the_line_of_a_request_goes_past_logging_only_where_nobody_else_listens() -> None:
+    """Whoever adds a handler, as a test does, gets a record."""
+    stream, others, before = _Writes(), io.StringIO(), logging.root.handlers[:]
+    other = logging.StreamHandler(others)
+    try:
+        logging.root.handlers[:] = [OncePerTurn(stream)]
+        log_request(logging.WARNING, {"status": 200})
+        logging.root.handlers.append(other)
+        log_request(logging.WARNING, {"status": 200})
+    finally:
+        logging.root.handlers[:] = before
+    first, second = stream.getvalue().splitlines()
+    assert json.loads(first) | {"time": ""} == json.loads(second) | {"time": ""}
+    assert others.getvalue() == "request\n"
+
+
 def test_the_line_of_a_request_is_the_same_by_either_way() -> None:
     """It is written without structlog's processors, which would write the same."""
     fields = {"request_id": "a", "status": 200, "ms": 1.5, "bundle": "müde@1"}
-    quick, usual = (
-        json.loads(formatter().format(_record(msg="request", args=(), **fields, name=name)))
-        for name in (REQUESTS, "another")
-    )
+    record = _record(msg="request", args=(), **fields, name=REQUESTS)
+    usual = json.loads(formatter().format(record))
+    quick = json.loads(request_line(logging.INFO, fields))
     assert list(usual) == list(quick)
-    assert usual | {"logger": REQUESTS, "time": quick["time"]} == quick
+    assert usual | {"time": quick["time"]} == quick
     assert len(quick["time"]) == len(usual["time"]) == len("2026-11-25T14:59:01.886825Z")
