@@ -56,7 +56,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # to an address made from the Host header
-        # The service traces by itself; to be asked at every request whether to costs a tenth of it.
+        # The service traces by itself; FastAPI would look at every request whether it should, too.
         telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=_lifespan,
     )
