@@ -40,15 +40,14 @@ class BodyLimitMiddleware:
         declared = declared_length(record.headers)
         many = record.rule.many_images
         limit = self._batch_limit if many else self._limit
-        more = True
 
         async def receive_limited() -> Message:
             if declared is not None and declared > limit:
                 raise _too_large(f"{declared:,}", limit, many=many)
-            nonlocal more
-            # Once all is there, whoever receives waits for the client to leave.
-            message = await (self._before_long(receive, record.deadline) if more else receive())
-            more = message.get("more_body", False)
+            # Of a small image all has come by now, and a timer would cost more than the rest.
+            wait = record.body_left and record.sender.sending
+            message = await (self._before_long(receive, record.deadline) if wait else receive())
+            record.body_left = message.get("more_body", False)
             record.bytes_in += len(message.get("body", b""))
             if record.bytes_in > limit:
                 raise _too_large(f"more than {limit:,}", limit, many=many)

@@ -11,6 +11,7 @@ import resource
 from collections import OrderedDict
 from typing import Any, Final
 
+from service.sender import KEY, Sender
 from service.slow_readers import SlowReaderProtocol
 
 logger = logging.getLogger(__name__)
@@ -91,6 +92,7 @@ class Connection(SlowReaderProtocol):
         """``given``: what uvicorn gives its own, and the patience with readers."""
         super().__init__(**given)
         self._door = door
+        self._sender = Sender()
         self.unread = 0
         """Bytes that came since there was last a complete head or a piece of a body."""
         self.begun = 0.0
@@ -107,6 +109,7 @@ class Connection(SlowReaderProtocol):
         """Wait no more."""
         self._door.waiting.pop(self, None)
         super().connection_lost(exc)
+        self._sender.leave()
 
     def data_received(self, data: bytes) -> None:
         """Read what came, unless it only goes on with a head that is too large."""
@@ -116,6 +119,12 @@ class Connection(SlowReaderProtocol):
         super().data_received(data)
         if self.unread > HEAD_BYTES and not self.transport.is_closing():
             self._refuse()
+
+    def on_message_begin(self) -> None:
+        """Let the application know who sends."""
+        super().on_message_begin()
+        self._sender.sending = True
+        self.scope["state"][KEY] = self._sender
 
     def on_headers_complete(self) -> None:
         """Begin to answer."""
@@ -129,6 +138,13 @@ class Connection(SlowReaderProtocol):
         """Take a piece of the body."""
         self.unread = 0
         super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Go on reading, to hear when the sender leaves; uvicorn stops while a body is large."""
+        super().on_message_complete()
+        self._sender.sending = False
+        if not self.pipeline:
+            self.flow.resume_reading()
 
     def on_response_complete(self) -> None:
         """Wait for the next request, unless it is there already.

@@ -52,29 +52,20 @@ def decision_fields(classifier: Classifier, decision: Decision) -> dict[str, Any
 async def first_of(request: Request, future: "asyncio.Future[T]", *, deadline: Deadline) -> T:
     """Wait for the answer, for the client to leave or for the deadline, whichever is first.
 
-    Each of the three settles the same future: tasks that wait for one another would cost more
-    than all else here.
+    Each of the three settles the same future: a task for each would cost more than all else here.
     """
-    gone = asyncio.ensure_future(_fail_when_client_leaves(request, future))
+    sender = request.state.record.sender
+    sender.on_leave(
+        lambda: _fail(future, ClientGone("The client left before the answer was there."))
+    )
     timer = future.get_loop().call_later(
         deadline.left, lambda: _fail(future, deadline.exceeded("while it waited for its answer"))
     )
     try:
         return await future
     finally:
-        gone.cancel()
+        sender.on_leave(None)
         timer.cancel()
-
-
-async def client_left(request: Request) -> None:
-    """Return when the client has left; the body must have been read before."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _fail_when_client_leaves(request: Request, future: "asyncio.Future[T]") -> None:
-    await client_left(request)
-    _fail(future, ClientGone("The client left before the answer was there."))
 
 
 def _fail(future: "asyncio.Future[T]", error: Exception) -> None:

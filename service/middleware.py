@@ -18,6 +18,7 @@ from service.logs import REQUESTS, log_request
 from service.metrics import OTHER, Metrics
 from service.problems import problem_response
 from service.rules import Rule, rule_for
+from service.sender import KEY, Sender
 from service.trace_context import Trace, read_traceparent
 from service.tracing import RequestTracer
 
@@ -48,8 +49,11 @@ class RequestRecord:
     """Seconds, by stage."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What the route found out; never image content."""
+    sender: Sender = field(default_factory=Sender)
     deadline: Deadline | None = None
     """By when its body must be there, once the route reads it."""
+    body_left: bool = True
+    """Whether the application has not received all of the body."""
     images: int | None = None
     """How many images came with it, once that is known of a request that may bring many."""
     charge: Callable[[int], Awaitable[None]] | None = None
@@ -86,8 +90,8 @@ class RecordMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        record = _new_record(scope)
-        scope.setdefault("state", {})["record"] = record
+        state = scope.setdefault("state", {})
+        state["record"] = record = _new_record(scope)
         structlog.contextvars.bind_contextvars(request_id=record.request_id)
 
         async def send_noted(message: Message) -> None:
@@ -133,6 +137,8 @@ def _new_record(scope: Scope) -> RequestRecord:
     given = headers.get(REQUEST_ID.lower(), "")
     request_id = given if _SANE_ID.fullmatch(given) else f"{_ids.getrandbits(128):032x}"
     record = RequestRecord(request_id, rule_for(scope["method"], scope["path"]), headers)
+    if (sender := scope["state"].get(KEY)) is not None:
+        record.sender = sender
     if (found := read_traceparent(headers)) is not None:
         record.traceparent, record.trace = found
     return record

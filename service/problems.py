@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic_core import to_json
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from models.errors import CroftError
@@ -19,6 +19,7 @@ from service.errors import (
     wire,
 )
 from service.schemas import Problem
+from service.uploads import pass_body
 
 MEDIA_TYPE: Final = "application/problem+json"
 _UNREAD_SECONDS: Final = 1.0
@@ -78,12 +79,9 @@ async def _read_to_its_end(request: Request) -> bool:
     """
     try:
         async with asyncio.timeout(_UNREAD_SECONDS):
-            async for _ in request.stream():
-                pass
-    except (TimeoutError, CroftError, ClientDisconnect):
+            await pass_body(request, lambda _: None)
+    except (TimeoutError, CroftError):
         return False
-    except RuntimeError:  # all of it was read before
-        return True
     return True
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from service.base64_text import decode_base64
 from service.errors import BadRequest, ClientGone, UnsupportedMedia
@@ -66,11 +66,12 @@ async def pass_body(request: Request, take: Callable[[bytes], None]) -> None:
     Raises:
         ClientGone: the sender left before its end.
     """
-    try:
-        async for piece in request.stream():
-            take(piece)
-    except ClientDisconnect as error:
-        raise ClientGone("The client left during the upload.") from error
+    record = request.state.record
+    while record.body_left:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone("The client left during the upload.")
+        take(message["body"])
 
 
 def _from_form(body: bytes, content_type: str) -> bytes:

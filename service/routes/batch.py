@@ -18,7 +18,7 @@ from service.body_limit import most_bytes
 from service.classifier import Classifier
 from service.counting import Tally, note_images
 from service.deadline import Deadline, read_deadline
-from service.deciding import client_left, decision_fields, read_top_k
+from service.deciding import decision_fields, read_top_k
 from service.errors import INTERNAL, ClientGone, DeadlineExceeded, wire
 from service.metrics import Metrics
 from service.middleware import RequestRecord
@@ -130,17 +130,17 @@ async def _upload(
 
 async def _unless_client_leaves(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """Return the result of the work, which is cancelled when nobody waits for it any more."""
+    sender = request.state.record.sender
     working = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(client_left(request))
+    sender.on_leave(working.cancel)
     try:
-        await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientGone("The client left before all of the batch was answered.")
-        return working.result()
+        return await working
+    except asyncio.CancelledError:
+        if sender.gone:
+            raise ClientGone("The client left before all of the batch was answered.") from None
+        raise
     finally:
-        gone.cancel()
-        working.cancel()
-        await asyncio.gather(working, gone, return_exceptions=True)
+        sender.on_leave(None)
 
 
 async def _send_lines(batch: "_Batch", send: Send) -> None:

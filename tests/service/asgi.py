@@ -5,6 +5,8 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from service.sender import KEY, Sender
+
 
 class Call:
     """One POST request: it uploads, reads and leaves when it likes."""
@@ -24,7 +26,7 @@ class Call:
         self.read = asyncio.Event()
         """Set: the client reads; cleared: what is sent does not get away."""
         self.read.set()
-        self._left = False
+        self._sender = Sender()
         self._messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._rest = body
         self.upload(first)
@@ -42,6 +44,7 @@ class Call:
             "headers": [(k.encode(), v.encode()) for k, v in given.items()],
             "client": ("127.0.0.1", 1),
             "server": ("127.0.0.1", 80),
+            "state": {KEY: self._sender},
         }
         self.task = asyncio.ensure_future(app(scope, self._receive, self._send))
 
@@ -55,7 +58,7 @@ class Call:
 
     def leave(self) -> None:
         """Close the connection."""
-        self._left = True
+        self._sender.leave()
         self._messages.put_nowait({"type": "http.disconnect"})
 
     @property
@@ -79,7 +82,7 @@ class Call:
         return b"".join(message.get("body", b"") for message in self.sent[1:])
 
     async def _receive(self) -> dict[str, Any]:
-        if self._left and not self.unread:
+        if self._sender.gone and not self.unread:
             return {"type": "http.disconnect"}
         return await self._messages.get()
 
