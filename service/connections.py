@@ -11,6 +11,7 @@ import resource
 from collections import OrderedDict
 from typing import Any, Final
 
+from service.crowd import Crowd
 from service.sender import KEY, Sender
 from service.slow_readers import SlowReaderProtocol
 
@@ -47,15 +48,19 @@ def affordable(wanted: int) -> int:
 class Door:
     """What the connections of a process share: their limits, and who waits."""
 
-    def __init__(self, *, most: int, keep_alive_seconds: float, read_seconds: float) -> None:
+    def __init__(
+        self, *, most: int, keep_alive_seconds: float, read_seconds: float, crowd: Crowd
+    ) -> None:
         """Begin with nobody.
 
         Args:
             most: connections that are open at a time.
             keep_alive_seconds: how long one may wait for its next request.
             read_seconds: how long one may read nothing of its answer.
+            crowd: where it is counted who leaves; who takes a connection counts that.
         """
         self.most = most
+        self.crowd = crowd
         self.waiting: OrderedDict[Connection, float] = OrderedDict()
         """Until when one may be silent, by the event loop's clock; the longest waiting first."""
         self.keep_alive_seconds = keep_alive_seconds
@@ -109,6 +114,7 @@ class Connection(SlowReaderProtocol):
         """Wait no more."""
         self._door.waiting.pop(self, None)
         super().connection_lost(exc)
+        self._door.crowd.left()
         self._sender.leave()
 
     def data_received(self, data: bytes) -> None:

@@ -1,7 +1,7 @@
 """Several service processes behind one port: started, watched, replaced, told to reload and to end.
 
-The parent opens the port and answers nothing. Its children inherit the socket, and the kernel
-deals connections out among them. Parent and child talk through pipes: a child's first line says
+The parent opens the port and answers nothing. Its children inherit the socket, and take about as
+many connections each. Parent and child talk through pipes: a child's first line says
 that it serves, a later one that it has reloaded; the end of its standard input says that the
 parent is gone.
 """
@@ -22,12 +22,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from service.crowd import Crowd, write_crowd
 from service.settings import Settings
 from service.shared_metrics import FOLDER, bury
 
 logger = logging.getLogger(__name__)
 
 _SOCKET: Final = "_CROFT_INHERITED_SOCKET"
+"""The variable that tells a child its descriptor, and which of the processes it is."""
+_CROWD: Final = "connections"
+"""The file, beside those of the metrics."""
 _RELOADED: Final = b"reloaded\n"
 _STABLE_SECONDS: Final = 10.0
 """Who lived for less died at its start."""
@@ -41,10 +45,13 @@ _END_SECONDS: Final = 15.0
 """What a process may take beyond CROFT_DRAIN_SECONDS before it is killed."""
 
 
-def inherited_socket() -> socket.socket | None:
-    """Return the socket that the parent opened, None if this process has to open its own."""
-    number = os.environ.pop(_SOCKET, None)
-    return None if number is None else socket.socket(fileno=int(number))
+def inherited() -> tuple[socket.socket, Crowd] | None:
+    """Return the socket that the parent opened, and whom others have; None without a parent."""
+    if _SOCKET not in os.environ:
+        return None
+    number, process = os.environ.pop(_SOCKET).split()
+    crowd = Crowd.mapped(Path(os.environ[FOLDER]) / _CROWD, int(process))
+    return socket.socket(fileno=int(number)), crowd
 
 
 def tell_reloaded() -> None:
@@ -105,6 +112,7 @@ class Supervisor:
         self._settings = settings
         self._listener = listener
         self._folder = folder
+        write_crowd(folder / _CROWD, settings.processes)
         self._children: set[_Child] = set()
         self._first_serves = asyncio.Event()
         self._ending = asyncio.Event()
@@ -118,17 +126,17 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         # The first one shows whether the bundles can be served at all; what is wrong with them
         # is then said once.
-        first = asyncio.create_task(self._keep_one())
+        first = asyncio.create_task(self._keep_one(0))
         await _first_of(self._first_serves, self._ending)
-        others = [self._keep_one() for _ in range(self._settings.processes - 1)]
+        others = [self._keep_one(i) for i in range(1, self._settings.processes)]
         await asyncio.gather(first, *others)
         return self._status
 
-    async def _keep_one(self) -> None:
+    async def _keep_one(self, number: int) -> None:
         """Keep one process serving, and replace it when it dies."""
         failures = 0
         while not self._ending.is_set():
-            failures = 0 if await self._one_life() else failures + 1
+            failures = 0 if await self._one_life(number) else failures + 1
             if self._ending.is_set():
                 return
             if self._hopeless(failures):
@@ -137,11 +145,11 @@ class Supervisor:
                 self._end()
             await self._back_off(failures)
 
-    async def _one_life(self) -> bool:
+    async def _one_life(self, number: int) -> bool:
         """Start a process and stay with it to its end; say whether it served for a while."""
         started = time.monotonic()
         try:
-            child = await self._start()
+            child = await self._start(number)
         except OSError as error:  # no memory, process or descriptor is left for it
             logger.error("a process could not be started: %s", error)
             return False
@@ -149,20 +157,21 @@ class Supervisor:
         code = await child.process.wait()
         self._children.discard(child)
         bury(child.process.pid, self._folder)
+        Crowd.mapped(self._folder / _CROWD, number).end()
         if not self._ending.is_set():
             logger.error("process %d ended (%d) and is replaced", child.process.pid, code)
         return child.serves and time.monotonic() - started >= _STABLE_SECONDS
 
-    async def _start(self) -> _Child:
-        number = self._listener.fileno()
+    async def _start(self, number: int) -> _Child:
+        listener = self._listener.fileno()
         process = await asyncio.create_subprocess_exec(
             *self._command,
             stdin=PIPE,
             stdout=PIPE,
             limit=_LINE_BYTES,
-            pass_fds=(number,),
+            pass_fds=(listener,),
             process_group=0,  # Ctrl-C reaches the parent alone, which tells them once
-            env=os.environ | {_SOCKET: str(number), FOLDER: str(self._folder)},
+            env=os.environ | {_SOCKET: f"{listener} {number}", FOLDER: str(self._folder)},
         )
         child = _Child(process)
         self._children.add(child)

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import contextlib
 import math
 import signal
 import socket
@@ -15,8 +14,10 @@ import uvicorn
 
 from models.errors import ConfigError
 from service import logs, memory, processes, tracing
+from service.accepting import Acceptor
 from service.app import create_app
 from service.connections import Door, affordable
+from service.crowd import Crowd
 from service.registry import Registry
 from service.reload import Reloader
 from service.settings import Settings, read_settings
@@ -58,9 +59,9 @@ def run(args: argparse.Namespace) -> int:
     )
     logs.configure(settings.log_level, settings.log_format)
     memory.return_large_blocks()
-    inherited = processes.inherited_socket()
+    inherited = processes.inherited()
     if inherited is not None:
-        return _serve(settings, inherited, is_child=True)
+        return _serve(settings, *inherited, is_child=True)
     if settings.processes > 1:
         with _listen(settings) as listener:
             return processes.supervise(settings, listener)
@@ -68,7 +69,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _serve(
-    settings: Settings, listener: socket.socket | None = None, *, is_child: bool = False
+    settings: Settings,
+    listener: socket.socket | None = None,
+    crowd: Crowd | None = None,
+    *,
+    is_child: bool = False,
 ) -> int:
     reload_wanted = threading.Event()
     signal.signal(signal.SIGHUP, lambda *_: reload_wanted.set())
@@ -79,6 +84,7 @@ def _serve(
             most=affordable(settings.max_connections),
             keep_alive_seconds=settings.keep_alive_seconds,
             read_seconds=settings.request_timeout,
+            crowd=crowd or Crowd(),
         )
         config = uvicorn.Config(
             app,
@@ -117,6 +123,13 @@ class DrainingServer(uvicorn.Server):
         self._door = door
         self._reload_wanted = reload_wanted
         self._reloads: set[asyncio.Task[None]] = set()
+        self._acceptors: list[Acceptor] = []
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Load, then take the connections that come to the sockets; uvicorn would take them all."""
+        await super().startup(sockets=[])
+        crowd = self._door.crowd
+        self._acceptors = [Acceptor(sock, self._protocol, crowd=crowd) for sock in sockets or []]
 
     async def on_tick(self, counter: int) -> bool:
         """Look, ten times a second, whether a reload is wanted; once, who is ready or waits."""
@@ -147,29 +160,15 @@ class DrainingServer(uvicorn.Server):
         except TimeoutError:
             registry.shed_batches()
             asyncio.get_running_loop().call_later(_LAST_READS_SECONDS, self._cut_off)
-        await self._answer_the_last(sockets or [])
+        await self._answer_the_last()
         left = allowed - (time.monotonic() - started)
         self.config.timeout_graceful_shutdown = max(_LAST_ANSWERS_SECONDS, math.ceil(left))
         await super().shutdown(sockets)
 
-    async def _answer_the_last(self, sockets: list[socket.socket]) -> None:
-        """Stop listening, and tell those who were connected but not heard yet.
-
-        A socket that is closed resets every connection that waits in it. So the accepting ends
-        first, and then everybody who waits is let in by hand. Where the process has run out of
-        descriptors they are reset after all.
-        """
-        last: list[socket.socket] = []
-        with contextlib.suppress(OSError):
-            last.extend(sock.dup() for sock in sockets)
-        for server in self.servers:
-            server.close()
-        for sock in sockets:
-            sock.close()
-        await asyncio.sleep(_LOOK_SECONDS)  # the event loop closes its side when it comes round
-        for connection in [accepted for sock in last for accepted in _accept_all(sock)]:
-            with contextlib.suppress(OSError):  # it may be gone by now
-                await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+    async def _answer_the_last(self) -> None:
+        """Stop listening, and tell those who were connected but not heard yet."""
+        for acceptor in self._acceptors:
+            await acceptor.finish()
         end = time.monotonic() + _LAST_REQUESTS_SECONDS
         while time.monotonic() < end and any(map(_never_asked, self.server_state.connections)):
             await asyncio.sleep(_LOOK_SECONDS)
@@ -181,23 +180,11 @@ class DrainingServer(uvicorn.Server):
                 connection.cut_off()
 
     def _protocol(self) -> asyncio.Protocol:
-        """Make what talks to a connection, as uvicorn does for those that it accepts itself."""
+        """Make what talks to a connection, as uvicorn would."""
         protocol: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
         return protocol
-
-
-def _accept_all(listener: socket.socket) -> list[socket.socket]:
-    """Take everybody who waits, and close the socket before anybody else can come."""
-    listener.setblocking(False)
-    waiting: list[socket.socket] = []
-    with listener, contextlib.suppress(OSError):  # nobody is left, or no descriptor
-        while True:
-            connection, _ = listener.accept()
-            connection.setblocking(False)
-            waiting.append(connection)
-    return waiting
 
 
 def _never_asked(connection: object) -> bool:

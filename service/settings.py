@@ -41,10 +41,10 @@ class Settings(BaseSettings):
     """How many images may wait for one encoder."""
     queue_bytes: int = Field(256 * _MIB, ge=1)
     """How many bytes of images may wait for one encoder."""
-    workers: int = Field(default_factory=usable_cores, ge=1)
-    """Threads that decode and encode, for each encoder."""
     processes: int = Field(1, ge=1)
     """Processes behind the port."""
+    workers: int = Field(default_factory=lambda given: _workers(given.get("processes", 1)), ge=1)
+    """Threads of a process that decode and encode, for each encoder."""
     max_batch: int = Field(8, ge=1)
     """Most images that a worker takes at once."""
     batch_delay_ms: float = Field(0.0, ge=0, le=1000)
@@ -109,6 +109,10 @@ class Settings(BaseSettings):
                 f"1/{images}"
             )
         return self
+
+
+def _workers(processes: int) -> int:
+    return max(1, usable_cores() // processes)
 
 
 def read_settings(**flags: Any) -> Settings:

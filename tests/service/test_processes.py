@@ -6,8 +6,9 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from array import array
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,66 @@ def test_the_metrics_of_all_processes_add_up(bundle_path: Path, tmp_path: Path) 
         assert sum(each) == traffic.answered
 
 
+def _sockets(pid: int) -> int:
+    """Return how many sockets a process has open."""
+    sockets = 0
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it has just been closed
+            sockets += os.readlink(file).startswith("socket:")
+    return sockets
+
+
+def _ask(connection: socket.socket) -> None:
+    connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+
+
+def _crowd(folder: Path) -> list[int]:
+    """Return how many connections the processes say they have; -1: it takes none."""
+    (file,) = folder.glob("croft-metrics-*/connections")
+    return array("i", file.read_bytes()).tolist()
+
+
+def _connected(service: Served, connections: int) -> ExitStack:
+    """Connect so often in one moment, and have every connection answered."""
+    with ExitStack() as stack:
+        address = ("127.0.0.1", service.port)
+        opened = [
+            stack.enter_context(socket.create_connection(address, timeout=20))
+            for _ in range(connections)
+        ]
+        for connection in opened:
+            _ask(connection)
+        return stack.pop_all()
+
+
+def test_connections_are_dealt_out(bundle_path: Path, tmp_path: Path) -> None:
+    """Those that come in one moment, too; on a busy machine a process may be late now and then."""
+    with _two(bundle_path, tmp_path) as service:
+        children = sorted(_children(service))
+        before = [_sockets(child) for child in children]
+        shares = set()
+        for _ in range(5):
+            with _connected(service, 20):
+                shares.add(tuple(map(_sockets, children)))
+                assert sum(_crowd(tmp_path)) == 20
+            wait_until(lambda: _crowd(tmp_path) == [0, 0])
+            wait_until(lambda: [_sockets(child) for child in children] == before)
+        assert tuple(number + 10 for number in before) in shares, (before, shares)
+
+
+def test_a_stuck_process_is_not_waited_for(bundle_path: Path, tmp_path: Path) -> None:
+    """The other one takes all who come."""
+    with _two(bundle_path, tmp_path) as service:
+        stuck = min(_children(service))
+        os.kill(stuck, signal.SIGSTOP)
+        try:
+            with _connected(service, 10), _connected(service, 10):
+                pass
+        finally:
+            os.kill(stuck, signal.SIGCONT)
+
+
 def test_a_killed_process_is_replaced(bundle_path: Path, tmp_path: Path) -> None:
     """Its gauges vanish, its counters stay, what it was working on is counted as failed."""
     with _two(bundle_path, tmp_path) as service:
@@ -91,6 +152,7 @@ def test_a_killed_process_is_replaced(bundle_path: Path, tmp_path: Path) -> None
             traffic.wait_for(200)
             os.kill(victim, signal.SIGKILL)
             wait_until(lambda: value_of(service, "croft_queue_limit_images") == QUEUE)
+            assert min(_crowd(tmp_path)) == -1
             traffic.wait_for(50)
             broken = len(traffic.broken)
             wait_until(lambda: value_of(service, "croft_queue_limit_images") == 2 * QUEUE)

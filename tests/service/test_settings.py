@@ -83,3 +83,13 @@ def test_settings_cannot_be_changed() -> None:
 def test_workers_default_to_the_cores() -> None:
     """One worker for each core that this process may use."""
     assert Settings().workers == len(os.sched_getaffinity(0))
+
+
+def test_the_processes_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless somebody says how many workers each has."""
+    monkeypatch.setattr("service.settings.usable_cores", lambda: 8)
+    assert read_settings().workers == 8
+    assert read_settings(processes=3).workers == 2
+    assert read_settings(processes=9).workers == 1
+    monkeypatch.setenv("CROFT_WORKERS", "5")
+    assert read_settings(processes=3).workers == 5

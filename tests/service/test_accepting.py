@@ -1,0 +1,171 @@
+"""Connections are dealt out among those who take them; nobody waits for one who does not."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service import accepting
+from service.accepting import COURTESY_STEPS, STEP_SECONDS, Acceptor
+from service.crowd import Crowd, write_crowd
+from tests.service.fakes import run
+
+
+class _Connection(asyncio.Protocol):
+    """Says who took it, and in the crowd when it has ended."""
+
+    def __init__(self, crowd: Crowd, name: bytes) -> None:
+        self._crowd = crowd
+        self._name = name
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.write(self._name)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self._crowd.left()
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """Listen on a free port."""
+    with socket.create_server(("127.0.0.1", 0)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def crowds(tmp_path: Path) -> list[Crowd]:
+    """Return what two processes see."""
+    write_crowd(tmp_path / "crowd", 2)
+    return [Crowd.mapped(tmp_path / "crowd", number) for number in range(2)]
+
+
+def _acceptor(listener: socket.socket, crowd: Crowd, name: bytes = b"1") -> Acceptor:
+    return Acceptor(listener.dup(), lambda: _Connection(crowd, name), crowd=crowd)
+
+
+async def _come(listener: socket.socket) -> tuple[bytes, asyncio.StreamWriter]:
+    """Connect, and return who took it."""
+    host, port = listener.getsockname()
+    reader, writer = await asyncio.open_connection(host, port)
+    return await asyncio.wait_for(reader.read(1), 10), writer
+
+
+def test_two_take_the_same_number(listener: socket.socket, crowds: list[Crowd]) -> None:
+    """Also of those who come in one moment, and after those of one of them have left."""
+
+    async def scenario() -> None:
+        acceptors = [
+            _acceptor(listener, crowd, name)
+            for crowd, name in zip(crowds, (b"a", b"b"), strict=True)
+        ]
+        taken = await asyncio.gather(*(_come(listener) for _ in range(20)))
+        assert sorted(name for name, _ in taken) == [b"a"] * 10 + [b"b"] * 10
+        for name, writer in taken:
+            if name == b"b":
+                writer.close()
+        await asyncio.sleep(0.1)
+        again = await asyncio.gather(*(_come(listener) for _ in range(10)))
+        assert [name for name, _ in again] == [b"b"] * 10
+        for _, writer in (*taken, *again):
+            writer.close()
+        for acceptor in acceptors:
+            await acceptor.finish()
+
+    run(scenario())
+
+
+def test_who_takes_nobody_is_not_waited_for(listener: socket.socket, crowds: list[Crowd]) -> None:
+    """A process that is stuck costs a moment, one that has ended not even that."""
+
+    async def scenario() -> None:
+        crowds[1].begin()
+        acceptor = _acceptor(listener, crowds[0])
+        loop, writers = asyncio.get_running_loop(), []
+        seconds = []
+        for ended in (False, False, True, True):
+            if ended:
+                crowds[1].end()
+            started = loop.time()
+            writers.append((await _come(listener))[1])
+            seconds.append(loop.time() - started)
+        # The first of them found an equal; of the others only the second is left to the other one.
+        courtesy = COURTESY_STEPS * STEP_SECONDS
+        assert seconds[1] >= courtesy
+        assert min(seconds[0], seconds[2], seconds[3]) < courtesy
+        for writer in writers:
+            writer.close()
+        await acceptor.finish()
+
+    run(scenario())
+
+
+def test_who_waits_at_the_end_is_still_taken(listener: socket.socket) -> None:
+    """The last ones are not reset, although the socket is closed."""
+
+    async def scenario() -> None:
+        crowd = Crowd()
+        acceptor = _acceptor(listener, crowd)
+        with (
+            socket.create_connection(listener.getsockname()) as first,
+            socket.create_connection(listener.getsockname()) as second,
+        ):
+            listener.close()
+            await acceptor.finish()
+            for connection in (first, second):
+                connection.setblocking(False)
+                assert await asyncio.get_running_loop().sock_recv(connection, 1) == b"1"
+
+    run(scenario())
+
+
+def test_the_system_may_refuse(
+    listener: socket.socket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without descriptors it is said once, not in a busy loop, and tried again later."""
+
+    async def scenario() -> None:
+        monkeypatch.setattr(accepting, "_TROUBLE_SECONDS", 0.2)
+        refusals: list[OSError] = [ConnectionAbortedError(), OSError(errno.EMFILE, "no descriptor")]
+
+        class _Refusing(socket.socket):
+            def accept(self) -> tuple[socket.socket, Any]:
+                if refusals:
+                    raise refusals.pop(0)
+                return super().accept()
+
+        refusing = _Refusing(fileno=listener.dup().detach())
+        crowd = Crowd()
+        acceptor = Acceptor(refusing, lambda: _Connection(crowd, b"1"), crowd=crowd)
+        started = asyncio.get_running_loop().time()
+        name, writer = await _come(listener)
+        assert name == b"1"
+        assert asyncio.get_running_loop().time() - started >= 0.2
+        assert caplog.text.count("no connection can be taken for a moment") == 1
+        writer.close()
+        await acceptor.finish()
+
+    run(scenario())
+
+
+def test_a_crowd_knows_who_is_ahead(crowds: list[Crowd]) -> None:
+    """Only of those who take connections; a number that leaves does not come back."""
+    first, second = crowds
+    first.begin()
+    first.came()
+    assert (first.ahead, second.ahead) == (False, False)
+    second.begin()
+    assert (first.ahead, second.ahead) == (True, False)
+    second.came()
+    second.came()
+    assert (first.ahead, second.ahead) == (False, True)
+    second.left()
+    second.left()
+    assert (first.ahead, second.ahead) == (True, False)
+    second.end()
+    second.came()
+    assert (first.ahead, second.ahead) == (False, False)
