@@ -1,4 +1,4 @@
-"""Croft beside naive FastAPI, LitServe and BentoML: one model, one decoder, one machine.
+"""Croft beside naive FastAPI, LitServe, BentoML and a floor: one model, one decoder, one machine.
 
     python -m benchmarks.serving [--repeats 3] [--seconds 5] [--quick] [--model toybox]
 
@@ -13,7 +13,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,8 +21,8 @@ from benchmarks.load.machine import Meter, pss_mib
 from benchmarks.load.random_bundle import tiny_bundle
 from benchmarks.load.requests import draw_images
 from benchmarks.load.servers import ROOT, Running, Server, croft, run_json, running
-from benchmarks.peers.install import peers
-from benchmarks.serving_table import table, targets, verdicts
+from benchmarks.peers.install import floor, peers
+from benchmarks.serving_table import PROCESSES, table, targets, verdicts
 from models.bundle import Bundle
 from models.decision import decide
 from models.embed import usable_cores
@@ -108,7 +108,14 @@ def main() -> int:
 def measure(plan: Plan) -> Iterator[Row]:
     """Measure every server in turn, as often as planned."""
     traffic = _traffic(plan)
-    servers = [croft(str(traffic.bundle)), *peers(plan.cache, traffic.bundle)]
+    bundle = str(traffic.bundle)
+    cores = str(usable_cores())
+    servers = [
+        croft(bundle),
+        replace(croft(bundle, "--processes", cores), name=PROCESSES),
+        floor(traffic.bundle),
+        *peers(plan.cache, traffic.bundle),
+    ]
     for repeat in range(1, plan.repeats + 1):
         for server in servers:
             yield from _measure_server(server, repeat, traffic, plan)

@@ -3,7 +3,7 @@
 Axes: B batch, K classes, D embedding.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,8 @@ class Head:
     """One unit row a class: shape (K, D)."""
     logit_scale: float
     """The inverse temperature of the cosine logits; about 100 for CLIP."""
+    _plain: bool = field(init=False, repr=False, compare=False)
+    """Whether the transform is none: without an adapter, for it is most of the work here."""
 
     def __post_init__(self) -> None:
         """Refuse shapes that do not belong together and numbers that are none."""
@@ -45,6 +47,8 @@ class Head:
                 f"{norms_K.min(initial=1):.4f} to {norms_K.max(initial=1):.4f}, logit_scale is "
                 f"{self.logit_scale}."
             )
+        plain = np.array_equal(self.image_transform_DD, np.eye(dim))
+        object.__setattr__(self, "_plain", plain)
 
     def logits(self, embedding_BD: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return scaled cosines, shape (B, K), float64, for raw embeddings (B, D).
@@ -80,6 +84,8 @@ class Head:
 
     def _transformed(self, embedding_D: NDArray[np.float32]) -> NDArray[np.float64]:
         x_D = embedding_D.astype(np.float64)
+        if self._plain:
+            return x_D
         return np.asarray(np.einsum("d,de->e", x_D, self.image_transform_DD))
 
 

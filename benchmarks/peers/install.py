@@ -8,15 +8,23 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.load.servers import Server
+from benchmarks.peers.common import BUNDLE
 from training.progress import say
 
+FLOOR: Final = "Floor"
 PEERS: Final = ("litserve==0.2.19", "bentoml==1.4.39")
 _SHARED: Final = ("numpy", "onnxruntime", "pillow", "safetensors")
 
 
+def floor(bundle: Path) -> Server:
+    """Return the least that a server in Python can be."""
+    command = (sys.executable, "-m", "benchmarks.peers.floor_app", "{port}")
+    return Server(FLOOR, command, raw=True, environment={BUNDLE: str(bundle)})
+
+
 def peers(cache: Path, bundle: Path) -> list[Server]:
     """Return the peers that could be installed; naive FastAPI runs in this environment."""
-    given = {"BENCHMARK_BUNDLE": str(bundle)}
+    given = {BUNDLE: str(bundle)}
     fastapi = (sys.executable, "-m", "benchmarks.peers.fastapi_app", "{port}")
     naive = Server("FastAPI", fastapi, environment=given)
     folder = cache / "peers"

@@ -1,5 +1,7 @@
 """models.head."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -43,6 +45,17 @@ def test_logits_are_scaled_cosines() -> None:
     u_BD /= np.linalg.norm(u_BD, axis=1, keepdims=True)
 
     np.testing.assert_allclose(head.logits(x_BD), 100 * u_BD @ head.prototypes_KD.T, rtol=1e-9)
+
+
+def test_no_transform_is_the_identity_bit_for_bit() -> None:
+    """It is left out where there is none, which must change nothing."""
+    x_BD = np.random.default_rng(2).normal(size=(5, 48)).astype(np.float32)
+    identity = np.eye(48, dtype=np.float32)
+    plain = Head(identity, random_head().prototypes_KD, 100.0)
+    object.__setattr__(forced := replace(plain), "_plain", False)
+
+    assert np.array_equal(plain.logits(x_BD), forced.logits(x_BD))
+    assert np.array_equal(plain.outputs(x_BD).adapted_BD, forced.outputs(x_BD).adapted_BD)
 
 
 def test_the_zero_embedding_is_most_unusual_not_nan() -> None:
