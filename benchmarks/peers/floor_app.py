@@ -28,7 +28,7 @@ Waiting = tuple[bytes, "asyncio.Future[bytes]"]
 
 
 class Floor:
-    """An ASGI application, and one thread a core that decodes, encodes and decides."""
+    """An ASGI application for posted images, and one thread a core that decodes, encodes and decides."""
 
     def __init__(self, bundle: Bundle) -> None:
         """Begin when the server does."""
@@ -45,20 +45,22 @@ class Floor:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
-        body = b""
-        while True:
+        # Whoever asks whether it is up sends no image.
+        answer = await self._decided(receive) if scope["method"] == "POST" else b""
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+
+    async def _decided(self, receive: Callable[[], Any]) -> bytes:
+        body, more = b"", True
+        while more:
             message = await receive()
-            body += message["body"]
-            if not message["more_body"]:
-                break
+            body, more = body + message["body"], message["more_body"]
         future: asyncio.Future[bytes] = self._loop.create_future()
         with self._changed:
             self._waiting.append((body, future))
             self._changed.notify()
-        answer = await future
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": answer})
+        return await future
 
     async def _live(self, receive: Callable[[], Any], send: Callable[[Message], Any]) -> None:
         await receive()
