@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.bundle import Bundle
 from models.scores import energy
-from models.threshold import p_values
+from models.threshold import p_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def decide(bundle: Bundle, embedding_D: NDArray[np.float32], *, top_k: int = 5) 
         rejected=rejected,
         energy=free_energy,
         score=score,
-        p_value=float(p_values(bundle.calibration_scores_n, np.array([score]))[0]),
+        p_value=p_value(bundle.calibration_scores_n, score),
         candidates=candidates,
     )
 

@@ -1,8 +1,9 @@
 """The decision rule and its p-value. Choosing the rank is ``training.calibrate``'s.
 
-Axes: n calibration images, B batch.
+Axis: n calibration images.
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,15 +63,16 @@ class Threshold:
         return score > self.value
 
 
-def p_values(descending_n: Floats, scores_B: Floats) -> Floats:
-    """Return conformal p-values ``(1 + #{calibration scores >= s}) / (n + 1)``, shape (B,).
+def p_value(descending_n: Floats, score: float) -> float:
+    """Return the conformal p-value ``(1 + #{calibration scores >= score}) / (n + 1)``.
 
     Vovk et al., Algorithmic Learning in a Random World, 2005. On known images that are
     exchangeable with the calibration set, ``P(p <= t) <= t``.
 
     Args:
         descending_n: the calibration scores, most unusual first.
-        scores_B: the scores to judge.
+        score: the one to judge.
     """
-    at_least_B = np.searchsorted(-descending_n, -scores_B, side="right")
-    return np.asarray((1.0 + at_least_B) / (len(descending_n) + 1.0), dtype=np.float64)
+    n = len(descending_n)
+    at_least = n - bisect_left(descending_n[::-1], score)
+    return (1 + at_least) / (n + 1)

@@ -41,6 +41,7 @@ class RequestRecord:
 
     Starlette's goes through all of them at every look.
     """
+    sender: Sender
     started: float = field(default_factory=time.perf_counter)
     status: int = 0
     bytes_in: int = 0
@@ -49,7 +50,6 @@ class RequestRecord:
     """Seconds, by stage."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What the route found out; never image content."""
-    sender: Sender = field(default_factory=Sender)
     deadline: Deadline | None = None
     """By when its body must be there, once the route reads it."""
     body_left: bool = True
@@ -136,9 +136,8 @@ def _new_record(scope: Scope) -> RequestRecord:
     }
     given = headers.get(REQUEST_ID.lower(), "")
     request_id = given if _SANE_ID.fullmatch(given) else f"{_ids.getrandbits(128):032x}"
-    record = RequestRecord(request_id, rule_for(scope["method"], scope["path"]), headers)
-    if (sender := scope["state"].get(KEY)) is not None:
-        record.sender = sender
+    rule = rule_for(scope["method"], scope["path"])
+    record = RequestRecord(request_id, rule, headers, scope["state"].get(KEY) or Sender())
     if (found := read_traceparent(headers)) is not None:
         record.traceparent, record.trace = found
     return record

@@ -28,7 +28,7 @@ Waiting = tuple[bytes, "asyncio.Future[bytes]"]
 
 
 class Floor:
-    """An ASGI application for posted images, and one thread a core that decodes, encodes and decides."""
+    """An ASGI application, and one thread a core that decodes, encodes and decides."""
 
     def __init__(self, bundle: Bundle) -> None:
         """Begin when the server does."""

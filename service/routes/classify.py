@@ -12,7 +12,7 @@ from service.body_limit import most_bytes
 from service.classifier import Classifier
 from service.counting import Tally
 from service.deadline import read_deadline
-from service.deciding import decision_fields, first_of, read_top_k
+from service.deciding import decision_fields, first_of, query_of, read_top_k
 from service.middleware import RequestRecord
 from service.openapi import CLASSIFY
 from service.problems import responses
@@ -41,7 +41,7 @@ async def classify(request: Request) -> Response:
     registry: Registry = request.app.state.registry
     record: RequestRecord = request.state.record
     with Tally(registry.metrics) as tally:
-        classifier = registry.find(request.query_params.get("bundle"))
+        classifier = registry.find(query_of(request).get("bundle"))
         tally.bundle = classifier.metrics.key
         record.facts["bundle"] = classifier.reference
         decision, stages = await _decide(request, classifier, settings=registry.settings)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from models.errors import ConfigError, DataError, TooFewImages
-from models.threshold import Threshold, p_values
+from models.threshold import Threshold, p_value
 from training.calibrate import (
     CalibrateConfig,
     band,
@@ -173,9 +173,9 @@ def test_rejected_exactly_when_p_is_at_most_r_over_n_plus_1(
     scores_n = np.array(scores)
     found = calibrate(scores_n, CONFORMAL)
 
-    (p_value,) = p_values(np.sort(scores_n)[::-1], np.array([new]))
+    p = p_value(np.sort(scores_n)[::-1], new)
 
-    assert found.rejects(new) == (p_value <= found.rank / (found.n + 1))
+    assert found.rejects(new) == (p <= found.rank / (found.n + 1))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
