@@ -21,6 +21,8 @@ Format = Literal["json", "console"]
 _ENCODER: Final = json.JSONEncoder(default=str, ensure_ascii=False, separators=(",", ":"))
 REQUESTS: Final = "croft.request"
 """The logger of the one line for each request."""
+MOMENT_SECONDS: Final = 0.02
+"""How long a line may wait to be written with others."""
 _FIRST: Final = ("time", "level", "logger", "event")
 
 logger = logging.getLogger(REQUESTS)
@@ -40,11 +42,11 @@ def formatter(style: Format = "json") -> logging.Formatter:
     )
 
 
-class OncePerTurn(logging.StreamHandler[TextIO]):
-    """Writes at once what one turn of the event loop logs, but for warnings and errors.
+class OncePerMoment(logging.StreamHandler[TextIO]):
+    """Writes in one piece what is logged within a moment, but warnings and errors immediately.
 
-    A batch of images is answered in one turn, and a write for each of its lines would let the
-    other threads take the interpreter as often.
+    At every write the other threads may take the interpreter, and the event loop waits to have it
+    back.
     """
 
     def __init__(self, stream: TextIO, style: Format = "json") -> None:
@@ -54,6 +56,8 @@ class OncePerTurn(logging.StreamHandler[TextIO]):
         self.setFormatter(formatter(style))
         self._lines: list[str] = []
         self._bytes = 0
+        self._awaited: asyncio.AbstractEventLoop | None = None
+        """Which event loop is going to write them."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record, now or in a moment."""
@@ -76,8 +80,9 @@ class OncePerTurn(logging.StreamHandler[TextIO]):
             loop = _running_loop()
             if loop is None:
                 self.flush()
-            elif len(self._lines) == 1:
-                loop.call_soon(self.flush)
+            elif self._awaited is not loop:
+                self._awaited = loop
+                loop.call_later(MOMENT_SECONDS, self.flush)
         finally:
             self.release()
 
@@ -85,7 +90,7 @@ class OncePerTurn(logging.StreamHandler[TextIO]):
         """Write what is still to be written."""
         self.acquire()
         try:
-            lines, self._lines, self._bytes = self._lines, [], 0
+            lines, self._lines, self._bytes, self._awaited = self._lines, [], 0, None
             if lines:
                 self.stream.write("\n".join([*lines, ""]))
                 super().flush()
@@ -108,7 +113,7 @@ def configure(level: str, style: Format = "json") -> None:
     What Pillow and the form parser remark about an upload is its sender's business, who gets the
     error; Python would also remember every different remark for as long as the process lives.
     """
-    handler = OncePerTurn(sys.stderr, style)
+    handler = OncePerMoment(sys.stderr, style)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
@@ -124,7 +129,7 @@ def log_request(level: int, fields: dict[str, Any]) -> None:
     """
     listeners = [*logger.handlers, *logging.root.handlers]
     only = listeners[0] if len(listeners) == 1 else None
-    if isinstance(only, OncePerTurn) and only.style == "json":
+    if isinstance(only, OncePerMoment) and only.style == "json":
         only.add(request_line(level, fields))
     else:
         logger.log(level, "request", extra=fields)

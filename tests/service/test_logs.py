@@ -16,7 +16,14 @@ from starlette.testclient import TestClient
 
 from models.bundle import Bundle
 from service.app import create_app
-from service.logs import REQUESTS, OncePerTurn, formatter, log_request, request_line
+from service.logs import (
+    MOMENT_SECONDS,
+    REQUESTS,
+    OncePerMoment,
+    formatter,
+    log_request,
+    request_line,
+)
 from tests.service.fakes import registry_of
 
 
@@ -62,7 +69,7 @@ def test_the_console_form_is_for_people() -> None:
 
 def _logger(stream: io.StringIO) -> logging.Logger:
     logger = logging.Logger("apart")
-    logger.addHandler(OncePerTurn(stream))
+    logger.addHandler(OncePerMoment(stream))
     return logger
 
 
@@ -80,8 +87,8 @@ class _Writes(io.StringIO):
         return super().write(text)
 
 
-def test_what_one_turn_of_the_loop_logs_is_one_write() -> None:
-    """In order; the next turn finds it written. A warning is written at once, with the rest."""
+def test_what_is_logged_within_a_moment_is_one_write() -> None:
+    """In order, and soon. A warning is written at once, with the rest."""
     stream = _Writes()
     logger = _logger(stream)
 
@@ -89,7 +96,7 @@ def test_what_one_turn_of_the_loop_logs_is_one_write() -> None:
         logger.info("first")
         logger.info("second")
         assert stream.events == []
-        await asyncio.sleep(0)
+        await asyncio.sleep(2 * MOMENT_SECONDS)
         assert stream.events == [["first", "second"]]
         logger.info("third")
         logger.warning("fourth")
@@ -107,6 +114,7 @@ def test_a_write_is_no_larger_than_a_pipe_takes_in_one_piece() -> None:
     async def scenario() -> None:
         for _ in range(10):
             logger.info("é" * 400)
+        await asyncio.sleep(2 * MOMENT_SECONDS)
 
     asyncio.run(scenario())
     sizes = [len(text.encode()) for text in stream.texts]
@@ -126,7 +134,7 @@ def test_a_log_that_nobody_reads_any_more_breaks_nothing() -> None:
         logger.info("first")
         logger.error("second")
         logger.info("third")
-        await asyncio.sleep(0)
+        await asyncio.sleep(2 * MOMENT_SECONDS)
 
     asyncio.run(scenario())
 
@@ -147,6 +155,24 @@ def test_what_another_thread_logs_is_written_at_once_and_after_what_waited() -> 
     asyncio.run(scenario())
     logger.info("no loop")
     assert stream.events[1:] == [["no loop"]]
+
+
+def test_what_an_event_loop_left_behind_is_written_by_the_next() -> None:
+    """Or by whoever logs without one."""
+    stream = _Writes()
+    logger = _logger(stream)
+
+    async def scenario(event: str) -> None:
+        logger.info(event)
+        if event == "second":
+            await asyncio.sleep(2 * MOMENT_SECONDS)
+
+    asyncio.run(scenario("first"))
+    asyncio.run(scenario("second"))
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == [
+        "first",
+        "second",
+    ]
 
 
 @pytest.fixture
@@ -184,7 +210,7 @@ def test_the_line_of_a_request_goes_past_logging_only_where_nobody_else_listens(
     stream, others, before = _Writes(), io.StringIO(), logging.root.handlers[:]
     other = logging.StreamHandler(others)
     try:
-        logging.root.handlers[:] = [OncePerTurn(stream)]
+        logging.root.handlers[:] = [OncePerMoment(stream)]
         log_request(logging.WARNING, {"status": 200})
         logging.root.handlers.append(other)
         log_request(logging.WARNING, {"status": 200})
