@@ -5,7 +5,7 @@
 Installs the peers into .cache/peers the first time. Every server answers the label of the same
 bundle, with a tiny vision transformer or the shipped Toybox's encoder, for the same JPEG files, to
 1, 8 and 32 clients that each wait for their answer. The bare loop, decoding and encoding without
-HTTP, runs before and after each server: ratios are to the mean of both. Prints the tables of
+HTTP, runs before and after each measurement: ratios are to the mean of both. Prints the tables of
 docs/serving-benchmarks.md; exits 1 if a target is missed.
 """
 
@@ -33,7 +33,7 @@ from training.progress import say
 CLIENTS: Final = (1, 8, 32)
 IMAGES: Final = 60
 _WARM_UP_SECONDS: Final = 1.5
-_LOOP_SECONDS: Final = 3.0
+_LOOP_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,22 +122,26 @@ def measure(plan: Plan) -> Iterator[Row]:
 
 
 def _measure_server(server: Server, repeat: int, traffic: Traffic, plan: Plan) -> Iterator[Row]:
-    before = _bare(traffic)
     log = plan.cache / "logs" / f"{server.name}.log"
     with running(server, log) as target:
         _load(target, traffic, clients=8, seconds=_WARM_UP_SECONDS)
-        found = [(n, _measured(target, traffic, n, plan.seconds)) for n in CLIENTS]
-    after = _bare(traffic)
-    loop: dict[str, Any] = {f"loop_{k}": (before[k] + after[k]) / 2 for k in before}
-    for clients, values in found:
-        names = {"server": server.name, "clients": clients, "repeat": repeat}
-        row = Row(**names, **values, **loop, cores=usable_cores())
-        say(
-            f"repeat {repeat}  {server.name:9} {clients:3} clients  {row.per_second:6.1f}/s  "
-            f"loop {row.loop_per_second:6.1f}/s  CPU {row.cpu_ms:5.2f} ms, loop "
-            f"{row.loop_cpu_ms:5.2f}  p50 {row.p50_ms:6.1f}  others {row.others_cores:4.2f}"
-        )
-        yield row
+        before = _bare(traffic)
+        for clients in CLIENTS:
+            found = _measured(target, traffic, clients, plan.seconds)
+            after = _bare(traffic)
+            loop: dict[str, Any] = {f"loop_{k}": (before[k] + after[k]) / 2 for k in before}
+            names = {"server": server.name, "clients": clients, "repeat": repeat}
+            yield _told(Row(**names, **found, **loop, cores=usable_cores()))
+            before = after
+
+
+def _told(row: Row) -> Row:
+    say(
+        f"repeat {row.repeat}  {row.server:23} {row.clients:3} clients  {row.per_second:6.1f}/s  "
+        f"loop {row.loop_per_second:6.1f}/s  CPU {row.cpu_ms:5.2f} ms, loop "
+        f"{row.loop_cpu_ms:5.2f}  p50 {row.p50_ms:6.1f}  others {row.others_cores:4.2f}"
+    )
+    return row
 
 
 def _measured(target: Running, traffic: Traffic, clients: int, seconds: float) -> dict[str, Any]:
