@@ -57,7 +57,8 @@ def targets(rows: Rows) -> list[tuple[str, str, bool]]:
     cpu_cell, share_cell = COLUMNS["of the loop's"][0], COLUMNS["of the bare loop"][0]
     cpu, share = (_median(rows, "Croft", most, cell) for cell in (cpu_cell, share_cell))
     alone = _median(rows, "Croft", 1, lambda r: r["p50_ms"] / r["loop_single_ms"])
-    faults = sum(r["errors"] + r["wrong"] for r in rows if r["server"] == "Croft")
+    ours = [row for row in rows if row["server"] in ("Croft", PROCESSES)]
+    faults = sum(row["errors"] + row["wrong"] for row in ours)
     return [
         (
             f"CPU a request at {most} clients <= 1.15 of the loop's",

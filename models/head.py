@@ -27,7 +27,7 @@ class Head:
     logit_scale: float
     """The inverse temperature of the cosine logits; about 100 for CLIP."""
     _plain: bool = field(init=False, repr=False, compare=False)
-    """Whether the transform is none: without an adapter, for it is most of the work here."""
+    """Whether the transform is the identity, as without an adapter: the work is left out."""
 
     def __post_init__(self) -> None:
         """Refuse shapes that do not belong together and numbers that are none."""

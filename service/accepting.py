@@ -6,6 +6,7 @@ its process, so that one would work while the others are idle.
 
 import asyncio
 import contextlib
+import errno
 import logging
 import socket
 from collections.abc import Callable
@@ -13,17 +14,16 @@ from typing import Final
 
 from service.crowd import Crowd
 
-COURTESY_STEPS: Final = 20
-"""How often a process with more connections than another leaves those who wait to that one.
+COURTESY_SECONDS: Final = 0.02
+"""How long a process with more connections than another leaves those who wait to that one.
 
 It may be slow, or stuck: whoever still waits then is taken all the same.
 """
-STEP_SECONDS: Final = 0.001
-"""How long each time."""
+_STEP_SECONDS: Final = 0.001
+"""How often it looks meanwhile whether it still has more."""
 _TROUBLE_SECONDS: Final = 1.0
 """How long nobody is taken after the system refused, for want of descriptors or memory."""
-_ALL: Final = 2**16
-"""More than can wait at a socket."""
+_TROUBLE: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 logger = logging.getLogger(__name__)
 
@@ -52,9 +52,9 @@ class Acceptor:
         self._look()
 
     async def finish(self) -> None:
-        """Take everybody who waits, and close the socket, which would reset them.
+        """Take everybody who waits, then close the socket.
 
-        Where the process has run out of descriptors they are reset after all.
+        The last process that closes it resets whoever waits; so does one without descriptors.
         """
         self._crowd.end()
         self._loop.remove_reader(self._listener)
@@ -73,36 +73,36 @@ class Acceptor:
         """Take one, so that other processes have their turn; or leave them to one with fewer."""
         if self._crowd.ahead:
             self._loop.remove_reader(self._listener)
-            self._leave_them(COURTESY_STEPS)
-        else:
-            self._take_at_most(1)
-
-    def _leave_them(self, steps: int) -> None:
-        if not self._crowd.ahead:
-            self._look()
-        elif steps:
-            self._timer = self._loop.call_later(STEP_SECONDS, self._leave_them, steps - 1)
-        else:
-            self._look()
-            self._take_at_most(_ALL)
-
-    def _take_at_most(self, connections: int) -> None:
+            self._leave_them(until=self._loop.time() + COURTESY_SECONDS)
+            return
         try:
-            while connections and self._take():
-                connections -= 1
+            self._take()
         except OSError as error:
             logger.error("no connection can be taken for a moment: %s", error)
             self._loop.remove_reader(self._listener)
             self._timer = self._loop.call_later(_TROUBLE_SECONDS, self._look)
 
+    def _leave_them(self, until: float) -> None:
+        if self._crowd.ahead and self._loop.time() < until:
+            self._timer = self._loop.call_later(_STEP_SECONDS, self._leave_them, until)
+        else:
+            self._crowd.pass_over()
+            self._look()
+
     def _take(self) -> bool:
-        """Take one connection; say whether anybody still waited."""
+        """Take one connection; say whether anybody still waited.
+
+        Raises:
+            OSError: the process or the system has no room for it.
+        """
         try:
             connection, _ = self._listener.accept()
         except BlockingIOError:
             return False
-        except ConnectionAbortedError:
-            return True
+        except OSError as error:
+            if error.errno in _TROUBLE:
+                raise
+            return True  # that of the connection, which has failed already
         self._crowd.came()
         making = self._loop.create_task(self._make(connection))
         self._making.add(making)
@@ -113,6 +113,8 @@ class Acceptor:
         try:
             connection.setblocking(False)
             await self._loop.connect_accepted_socket(self._protocol, connection)
-        except OSError:  # it has gone already
+        except Exception as error:
             self._crowd.left()
             connection.close()
+            if not isinstance(error, OSError):  # which is that it has gone already
+                logger.error("a connection could not be served", exc_info=error)

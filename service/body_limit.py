@@ -47,7 +47,8 @@ class BodyLimitMiddleware:
             # Of a small image all has come by now, and a timer would cost more than the rest.
             wait = record.body_left and record.sender.sending
             message = await (self._before_long(receive, record.deadline) if wait else receive())
-            record.body_left = message.get("more_body", False)
+            if message["type"] == "http.request":
+                record.body_left = message.get("more_body", False)
             record.bytes_in += len(message.get("body", b""))
             if record.bytes_in > limit:
                 raise _too_large(f"more than {limit:,}", limit, many=many)

@@ -5,7 +5,6 @@ A process writes its own number only; the parent writes that of one that has end
 
 import mmap
 from array import array
-from pathlib import Path
 from typing import Final, Self
 
 _NUMBER: Final = "i"
@@ -21,19 +20,22 @@ class Crowd:
         self._numbers = memoryview(array(_NUMBER, [_ABSENT])) if numbers is None else numbers
         self._process = process
         self._connections = 0
+        self._takes = False
+        self._passed_over: dict[int, int] = {}
 
     @classmethod
-    def mapped(cls, file: Path, process: int) -> Self:
-        """See the numbers in a file that ``write_crowd`` has made."""
-        with file.open("r+b") as opened:
-            return cls(memoryview(mmap.mmap(opened.fileno(), 0)).cast(_NUMBER), process)
+    def mapped(cls, descriptor: int, process: int) -> Self:
+        """See the numbers in a file that has those of ``nobody``."""
+        return cls(memoryview(mmap.mmap(descriptor, 0)).cast(_NUMBER), process)
 
     def begin(self) -> None:
         """Take connections from now on."""
-        self._numbers[self._process] = self._connections
+        self._takes = True
+        self._add(0)
 
     def end(self) -> None:
         """Take nobody any more; those who are there stay."""
+        self._takes = False
         self._numbers[self._process] = _ABSENT
 
     def came(self) -> None:
@@ -47,14 +49,22 @@ class Crowd:
     @property
     def ahead(self) -> bool:
         """Whether another process that takes connections has fewer."""
-        return any(_ABSENT < number < self._connections for number in self._numbers)
+        return any(self._passed_over.get(process) != number for process, number in self._fewer())
+
+    def pass_over(self) -> None:
+        """Wait no longer for those that have fewer, until their numbers change."""
+        self._passed_over = dict(self._fewer())
+
+    def _fewer(self) -> list[tuple[int, int]]:
+        own = self._connections
+        return [(i, number) for i, number in enumerate(self._numbers) if _ABSENT < number < own]
 
     def _add(self, connections: int) -> None:
         self._connections += connections
-        if self._numbers[self._process] != _ABSENT:
+        if self._takes:
             self._numbers[self._process] = self._connections
 
 
-def write_crowd(file: Path, processes: int) -> None:
-    """Make the file for so many processes, with nobody there."""
-    file.write_bytes(array(_NUMBER, [_ABSENT] * processes).tobytes())
+def nobody(processes: int) -> bytes:
+    """Return the numbers of so many processes that take nobody yet."""
+    return array(_NUMBER, [_ABSENT] * processes).tobytes()

@@ -61,16 +61,18 @@ async def first_of(request: Request, future: "asyncio.Future[T]", *, deadline: D
     Each of the three settles the same future: a task for each would cost more than all else here.
     """
     sender = request.state.record.sender
-    sender.on_leave(
-        lambda: _fail(future, ClientGone("The client left before the answer was there."))
-    )
+
+    def leave() -> None:
+        _fail(future, ClientGone("The client left before the answer was there."))
+
+    sender.on_leave(leave)
     timer = future.get_loop().call_later(
         deadline.left, lambda: _fail(future, deadline.exceeded("while it waited for its answer"))
     )
     try:
         return await future
     finally:
-        sender.on_leave(None)
+        sender.forget(leave)
         timer.cancel()
 
 

@@ -82,15 +82,19 @@ class OncePerMoment(logging.StreamHandler[TextIO]):
                 self.flush()
             elif self._awaited is not loop:
                 self._awaited = loop
-                loop.call_later(MOMENT_SECONDS, self.flush)
+                loop.call_later(MOMENT_SECONDS, self._end_moment)
         finally:
             self.release()
+
+    def _end_moment(self) -> None:
+        self._awaited = None
+        self.flush()
 
     def flush(self) -> None:
         """Write what is still to be written."""
         self.acquire()
         try:
-            lines, self._lines, self._bytes, self._awaited = self._lines, [], 0, None
+            lines, self._lines, self._bytes = self._lines, [], 0
             if lines:
                 self.stream.write("\n".join([*lines, ""]))
                 super().flush()

@@ -1,9 +1,9 @@
 """Several service processes behind one port: started, watched, replaced, told to reload and to end.
 
 The parent opens the port and answers nothing. Its children inherit the socket, and take about as
-many connections each. Parent and child talk through pipes: a child's first line says
-that it serves, a later one that it has reloaded; the end of its standard input says that the
-parent is gone.
+many connections each. Parent and child talk through pipes: a child's first line says that it
+serves, a later one that it has reloaded; the end of its standard input says that the parent is
+gone.
 """
 
 import asyncio
@@ -22,16 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from service.crowd import Crowd, write_crowd
+from service.crowd import Crowd, nobody
 from service.settings import Settings
 from service.shared_metrics import FOLDER, bury
 
 logger = logging.getLogger(__name__)
 
 _SOCKET: Final = "_CROFT_INHERITED_SOCKET"
-"""The variable that tells a child its descriptor, and which of the processes it is."""
-_CROWD: Final = "connections"
-"""The file, beside those of the metrics."""
+"""Tells a child the descriptors of the socket and the crowd, and which of the processes it is."""
 _RELOADED: Final = b"reloaded\n"
 _STABLE_SECONDS: Final = 10.0
 """Who lived for less died at its start."""
@@ -49,9 +47,10 @@ def inherited() -> tuple[socket.socket, Crowd] | None:
     """Return the socket that the parent opened, and whom others have; None without a parent."""
     if _SOCKET not in os.environ:
         return None
-    number, process = os.environ.pop(_SOCKET).split()
-    crowd = Crowd.mapped(Path(os.environ[FOLDER]) / _CROWD, int(process))
-    return socket.socket(fileno=int(number)), crowd
+    listener, numbers, process = map(int, os.environ.pop(_SOCKET).split())
+    crowd = Crowd.mapped(numbers, process)
+    os.close(numbers)
+    return socket.socket(fileno=listener), crowd
 
 
 def tell_reloaded() -> None:
@@ -77,8 +76,15 @@ def supervise(settings: Settings, listener: socket.socket) -> int:
         0 after a clean end; 1 if no process came up, or one had to be killed at the end.
     """
     command = [sys.executable, *sys.orig_argv[1:]]
-    with tempfile.TemporaryDirectory(prefix="croft-metrics-") as folder:
-        supervisor = Supervisor(command, settings, listener=listener, folder=Path(folder))
+    with (
+        tempfile.TemporaryDirectory(prefix="croft-metrics-") as folder,
+        tempfile.TemporaryFile() as numbers,
+    ):
+        numbers.write(nobody(settings.processes))
+        numbers.flush()
+        supervisor = Supervisor(
+            command, settings, listener=listener, numbers=numbers.fileno(), folder=Path(folder)
+        )
         return asyncio.run(supervisor.run())
 
 
@@ -98,7 +104,13 @@ class Supervisor:
     """Keeps so many processes serving."""
 
     def __init__(
-        self, command: Sequence[str], settings: Settings, *, listener: socket.socket, folder: Path
+        self,
+        command: Sequence[str],
+        settings: Settings,
+        *,
+        listener: socket.socket,
+        numbers: int,
+        folder: Path,
     ) -> None:
         """Nothing is started before ``run``.
 
@@ -106,13 +118,15 @@ class Supervisor:
             command: what a process runs.
             settings: how many, and how long they may take to end.
             listener: the socket that they share.
+            numbers: the descriptor of a file with the numbers of their crowd.
             folder: an empty folder for their metrics.
         """
         self._command = command
         self._settings = settings
         self._listener = listener
         self._folder = folder
-        write_crowd(folder / _CROWD, settings.processes)
+        self._numbers = numbers
+        self._crowds = [Crowd.mapped(numbers, i) for i in range(settings.processes)]
         self._children: set[_Child] = set()
         self._first_serves = asyncio.Event()
         self._ending = asyncio.Event()
@@ -157,21 +171,22 @@ class Supervisor:
         code = await child.process.wait()
         self._children.discard(child)
         bury(child.process.pid, self._folder)
-        Crowd.mapped(self._folder / _CROWD, number).end()
+        self._crowds[number].end()
         if not self._ending.is_set():
             logger.error("process %d ended (%d) and is replaced", child.process.pid, code)
         return child.serves and time.monotonic() - started >= _STABLE_SECONDS
 
     async def _start(self, number: int) -> _Child:
-        listener = self._listener.fileno()
+        inherited = self._listener.fileno(), self._numbers
         process = await asyncio.create_subprocess_exec(
             *self._command,
             stdin=PIPE,
             stdout=PIPE,
             limit=_LINE_BYTES,
-            pass_fds=(listener,),
+            pass_fds=inherited,
             process_group=0,  # Ctrl-C reaches the parent alone, which tells them once
-            env=os.environ | {_SOCKET: f"{listener} {number}", FOLDER: str(self._folder)},
+            env=os.environ
+            | {_SOCKET: " ".join(map(str, (*inherited, number))), FOLDER: str(self._folder)},
         )
         child = _Child(process)
         self._children.add(child)

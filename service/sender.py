@@ -24,11 +24,16 @@ class Sender:
         self.gone = False
         self._on_leave: Callable[[], object] | None = None
 
-    def on_leave(self, call: Callable[[], object] | None) -> None:
-        """Have something called when the sender leaves, at once if that has happened; or not."""
+    def on_leave(self, call: Callable[[], object]) -> None:
+        """Have something called when the sender leaves, at once if that has happened."""
         self._on_leave = call
-        if call is not None and self.gone:
+        if self.gone:
             call()
+
+    def forget(self, call: Callable[[], object]) -> None:
+        """Do not call it any more. The next request may have put its own in its place by now."""
+        if self._on_leave == call:
+            self._on_leave = None
 
     def leave(self) -> None:
         """Be gone."""

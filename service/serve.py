@@ -154,6 +154,7 @@ class DrainingServer(uvicorn.Server):
         registry = self._reloader.registry
         allowed = registry.settings.drain_seconds
         registry.drain()
+        self._door.crowd.end()  # with ever fewer connections it would be left all new ones
         try:
             async with asyncio.timeout(allowed):
                 await asyncio.gather(registry.finished(), asyncio.sleep(_TELL_SECONDS))

@@ -126,7 +126,9 @@ def read_settings(**flags: Any) -> Settings:
     except ValidationError as error:
         raise ConfigError(
             "\n".join(
-                _explain(e["loc"], e["msg"], e["input"]) for e in error.errors(include_url=False)
+                _explain(e["loc"], e["msg"], e["input"])
+                for e in error.errors(include_url=False)
+                if e["type"] != "default_factory_not_called"  # for want of another that is wrong
             )
         ) from error
 

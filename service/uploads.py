@@ -71,7 +71,7 @@ async def pass_body(request: Request, take: Callable[[bytes], None]) -> None:
         message = await request.receive()
         if message["type"] == "http.disconnect":
             raise ClientGone("The client left during the upload.")
-        take(message["body"])
+        take(message.get("body", b""))
 
 
 def _from_form(body: bytes, content_type: str) -> bytes:

@@ -42,7 +42,7 @@ def test_every_server_was_measured_under_every_load_as_often() -> None:
     """A run that was cut off is not shown as a whole one."""
     rows = _results("serving")
     runs = {(row["server"], row["clients"], row["repeat"]) for row in rows}
-    assert len(rows) == len(runs) == 4 * 3 * 3
+    assert len(rows) == len(runs) == 6 * 3 * 3
 
 
 def test_the_run_of_damaged_images_was_whole_and_without_violation() -> None:

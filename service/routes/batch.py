@@ -140,7 +140,7 @@ async def _unless_client_leaves(request: Request, work: Coroutine[Any, Any, T]) 
             raise ClientGone("The client left before all of the batch was answered.") from None
         raise
     finally:
-        sender.on_leave(None)
+        sender.forget(working.cancel)
 
 
 async def _send_lines(batch: "_Batch", send: Send) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from service import accepting
-from service.accepting import COURTESY_STEPS, STEP_SECONDS, Acceptor
-from service.crowd import Crowd, write_crowd
+from service.accepting import Acceptor
+from service.crowd import Crowd, nobody
 from tests.service.fakes import run
 
 
@@ -40,8 +40,10 @@ def listener() -> Iterator[socket.socket]:
 @pytest.fixture
 def crowds(tmp_path: Path) -> list[Crowd]:
     """Return what two processes see."""
-    write_crowd(tmp_path / "crowd", 2)
-    return [Crowd.mapped(tmp_path / "crowd", number) for number in range(2)]
+    with (tmp_path / "numbers").open("w+b") as file:
+        file.write(nobody(2))
+        file.flush()
+        return [Crowd.mapped(file.fileno(), number) for number in range(2)]
 
 
 def _acceptor(listener: socket.socket, crowd: Crowd, name: bytes = b"1") -> Acceptor:
@@ -55,8 +57,11 @@ async def _come(listener: socket.socket) -> tuple[bytes, asyncio.StreamWriter]:
     return await asyncio.wait_for(reader.read(1), 10), writer
 
 
-def test_two_take_the_same_number(listener: socket.socket, crowds: list[Crowd]) -> None:
+def test_two_take_the_same_number(
+    listener: socket.socket, crowds: list[Crowd], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also of those who come in one moment, and after those of one of them have left."""
+    monkeypatch.setattr(accepting, "COURTESY_SECONDS", 10)
 
     async def scenario() -> None:
         acceptors = [
@@ -79,24 +84,29 @@ def test_two_take_the_same_number(listener: socket.socket, crowds: list[Crowd]) 
     run(scenario())
 
 
-def test_who_takes_nobody_is_not_waited_for(listener: socket.socket, crowds: list[Crowd]) -> None:
-    """A process that is stuck costs a moment, one that has ended not even that."""
+def test_who_takes_nobody_is_not_waited_for(
+    listener: socket.socket, crowds: list[Crowd], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is stuck costs a moment, and again when it has moved."""
+    courtesy = 0.5
+    monkeypatch.setattr(accepting, "COURTESY_SECONDS", courtesy)
 
     async def scenario() -> None:
         crowds[1].begin()
         acceptor = _acceptor(listener, crowds[0])
         loop, writers = asyncio.get_running_loop(), []
-        seconds = []
-        for ended in (False, False, True, True):
-            if ended:
-                crowds[1].end()
+
+        async def waits() -> bool:
             started = loop.time()
             writers.append((await _come(listener))[1])
-            seconds.append(loop.time() - started)
-        # The first of them found an equal; of the others only the second is left to the other one.
-        courtesy = COURTESY_STEPS * STEP_SECONDS
-        assert seconds[1] >= courtesy
-        assert min(seconds[0], seconds[2], seconds[3]) < courtesy
+            return loop.time() - started >= courtesy
+
+        assert [await waits() for _ in range(4)] == [False, True, False, False]
+        crowds[1].came()
+        assert [await waits() for _ in range(2)] == [True, False]
+        crowds[1].came()
+        crowds[1].end()
+        assert not await waits()
         for writer in writers:
             writer.close()
         await acceptor.finish()

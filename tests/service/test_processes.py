@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from array import array
 from collections.abc import Iterator
@@ -98,10 +99,13 @@ def _ask(connection: socket.socket) -> None:
     assert connection.recv(1000).startswith(b"HTTP/1.1 200")
 
 
-def _crowd(folder: Path) -> list[int]:
+def _crowd(service: Served) -> list[int]:
     """Return how many connections the processes say they have; -1: it takes none."""
-    (file,) = folder.glob("croft-metrics-*/connections")
-    return array("i", file.read_bytes()).tolist()
+    child = min(_children(service))
+    variables = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+    (inherited,) = [v for v in variables if v.startswith(b"_CROFT_INHERITED_SOCKET=")]
+    numbers = int(inherited.partition(b"=")[2].split()[1])
+    return array("i", Path(f"/proc/{service.process.pid}/fd/{numbers}").read_bytes()).tolist()
 
 
 def _connected(service: Served, connections: int) -> ExitStack:
@@ -126,8 +130,8 @@ def test_connections_are_dealt_out(bundle_path: Path, tmp_path: Path) -> None:
         for _ in range(5):
             with _connected(service, 20):
                 shares.add(tuple(map(_sockets, children)))
-                assert sum(_crowd(tmp_path)) == 20
-            wait_until(lambda: _crowd(tmp_path) == [0, 0])
+                assert sum(_crowd(service)) == 20
+            wait_until(lambda: _crowd(service) == [0, 0])
             wait_until(lambda: [_sockets(child) for child in children] == before)
         assert tuple(number + 10 for number in before) in shares, (before, shares)
 
@@ -144,6 +148,23 @@ def test_a_stuck_process_is_not_waited_for(bundle_path: Path, tmp_path: Path) ->
             os.kill(stuck, signal.SIGCONT)
 
 
+def test_a_process_that_ends_leaves_new_connections_to_the_others(
+    bundle_path: Path, tmp_path: Path
+) -> None:
+    """Long before it is done: with ever fewer of its own it would get them all, and refuse them."""
+    with (
+        _two(bundle_path, tmp_path) as service,
+        socket.create_connection(("127.0.0.1", service.port)) as connection,
+    ):
+        connection.sendall(b"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx")
+        wait_until(lambda: value_of(service, "croft_queue_images") == 1)
+        started = time.monotonic()
+        for child in _children(service):
+            os.kill(child, signal.SIGTERM)
+        wait_until(lambda: _crowd(service) == [-1, -1])
+        assert time.monotonic() - started < 3  # the upload is given up after 5
+
+
 def test_a_killed_process_is_replaced(bundle_path: Path, tmp_path: Path) -> None:
     """Its gauges vanish, its counters stay, what it was working on is counted as failed."""
     with _two(bundle_path, tmp_path) as service:
@@ -152,7 +173,7 @@ def test_a_killed_process_is_replaced(bundle_path: Path, tmp_path: Path) -> None
             traffic.wait_for(200)
             os.kill(victim, signal.SIGKILL)
             wait_until(lambda: value_of(service, "croft_queue_limit_images") == QUEUE)
-            assert min(_crowd(tmp_path)) == -1
+            assert min(_crowd(service)) == -1
             traffic.wait_for(50)
             broken = len(traffic.broken)
             wait_until(lambda: value_of(service, "croft_queue_limit_images") == 2 * QUEUE)

@@ -70,8 +70,9 @@ def test_a_wrong_value_is_explained(
 ) -> None:
     """The message names the variable, what was given and what is allowed."""
     monkeypatch.setenv(variable, value)
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message) as raised:
         read_settings()
+    assert "\n" not in str(raised.value)
 
 
 def test_settings_cannot_be_changed() -> None:
