@@ -43,7 +43,9 @@ class Settings(BaseSettings):
     """How many bytes of images may wait for one encoder."""
     processes: int = Field(1, ge=1)
     """Processes behind the port."""
-    workers: int = Field(default_factory=lambda given: _workers(given.get("processes", 1)), ge=1)
+    workers: int = Field(
+        default_factory=lambda given: max(1, usable_cores() // given["processes"]), ge=1
+    )
     """Threads of a process that decode and encode, for each encoder."""
     max_batch: int = Field(8, ge=1)
     """Most images that a worker takes at once."""
@@ -109,10 +111,6 @@ class Settings(BaseSettings):
                 f"1/{images}"
             )
         return self
-
-
-def _workers(processes: int) -> int:
-    return max(1, usable_cores() // processes)
 
 
 def read_settings(**flags: Any) -> Settings:

@@ -41,7 +41,7 @@ class Floor:
     async def __call__(
         self, scope: Message, receive: Callable[[], Any], send: Callable[[Message], Any]
     ) -> None:
-        """Answer a request: every one is an image."""
+        """Answer a request, whatever its path."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return

@@ -18,7 +18,7 @@ from service.body_limit import most_bytes
 from service.classifier import Classifier
 from service.counting import Tally, note_images
 from service.deadline import Deadline, read_deadline
-from service.deciding import decision_fields, read_top_k
+from service.deciding import decision_fields, query_of, read_top_k
 from service.errors import INTERNAL, ClientGone, DeadlineExceeded, wire
 from service.metrics import Metrics
 from service.middleware import RequestRecord
@@ -82,7 +82,7 @@ class _BatchResponse(Response):
         request = self._request
         registry: Registry = request.app.state.registry
         with Tally(registry.metrics) as tally:
-            classifier = registry.find(request.query_params.get("bundle"))
+            classifier = registry.find(query_of(request).get("bundle"))
             tally.bundle = classifier.metrics.key
             record.facts["bundle"] = classifier.reference
             top_k = read_top_k(request, default=registry.settings.top_k)
