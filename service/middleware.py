@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import trace_context
 from service.deadline import Deadline
-from service.errors import wire
+from service.errors import INTERNAL
 from service.logs import REQUESTS, log_request
 from service.metrics import OTHER, Metrics
 from service.problems import problem_response
@@ -45,7 +45,8 @@ class RequestRecord:
     started: float = field(default_factory=time.perf_counter)
     status: int = 0
     bytes_in: int = 0
-    error: Exception | None = None
+    problem: str | None = None
+    """Which one it was answered with. Its error would hold the frames that hold this record."""
     stages: dict[str, float] = field(default_factory=dict)
     """Seconds, by stage."""
     facts: dict[str, Any] = field(default_factory=dict)
@@ -111,7 +112,7 @@ class RecordMiddleware:
         self, scope: Scope, receive: Receive, send: Send, error: Exception
     ) -> None:
         record: RequestRecord = scope["state"]["record"]
-        record.error = error
+        record.problem = INTERNAL.slug
         logger.error("unexpected error", exc_info=error)
         if record.status:  # the answer has begun: all that is left is to cut it off
             raise error
@@ -169,6 +170,6 @@ def _log_fields(scope: Scope, record: RequestRecord, route: str) -> dict[str, An
     }
     if record.trace is not None:
         fields |= {"trace_id": record.trace.trace_id, "span_id": record.trace.span_id}
-    if record.error is not None:
-        fields["problem"] = wire(record.error).slug
+    if record.problem is not None:
+        fields["problem"] = record.problem
     return fields

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from service.errors import wire
 from service.trace_context import Trace
 
 if TYPE_CHECKING:
@@ -115,8 +114,8 @@ def _attributes(scope: Scope, record: "RequestRecord", route: str) -> dict[str, 
         "croft.request_id": record.request_id,
         **{f"croft.{name}": fact for name, fact in record.told.items()},
     }
-    if record.error is not None:
-        attributes["error.type"] = wire(record.error).slug
+    if record.problem is not None:
+        attributes["error.type"] = record.problem
     return attributes
 
 

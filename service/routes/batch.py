@@ -23,9 +23,16 @@ from service.errors import INTERNAL, ClientGone, DeadlineExceeded, wire
 from service.metrics import Metrics
 from service.middleware import RequestRecord
 from service.openapi import BATCH
-from service.problems import problem_body, responses
+from service.problems import problem_fields, responses
 from service.registry import Registry
-from service.schemas import AnsweredItem, BatchAnswer, BatchCounts, BatchSummary, FailedItem
+from service.schemas import (
+    AnsweredItem,
+    BatchAnswer,
+    BatchCounts,
+    BatchSummary,
+    FailedItem,
+    Problem,
+)
 from service.settings import Settings
 
 router = APIRouter()
@@ -74,7 +81,8 @@ class _BatchResponse(Response):
         except ClientGone as error:
             if not record.status:
                 raise
-            record.error = error  # half the answer is sent, and nobody there to be told
+            # Half the answer is sent, and nobody there to be told.
+            record.problem = wire(error).slug
 
     async def _work(
         self, record: RequestRecord, scope: Scope, receive: Receive, send: Send
@@ -215,7 +223,7 @@ class _Batch:
         if sent is INTERNAL:
             logger.error("unexpected error", exc_info=error)
         self.tally.note(sent.outcome)
-        problem = problem_body(error, path=PATH, request_id=request_id)
+        problem = Problem(**problem_fields(error, path=PATH, request_id=request_id))
         name = self.images[index].name
         return FailedItem(index=index, name=name, status=sent.status, problem=problem)
 

@@ -286,7 +286,7 @@ def test_a_bug_in_the_route_is_a_problem_and_every_image_failed(
     """Whatever goes wrong with the batch as a whole, its images are accounted for."""
     registry, chosen = registry_of(bundle)
     app = create_app(chosen, registry=registry)
-    monkeypatch.setattr("service.routes.batch.problem_body", None)
+    monkeypatch.setattr("service.routes.batch.problem_fields", None)
     with TestClient(app, raise_server_exceptions=False) as client:
         response = client.post(PATH, **_form([b"junk", RED]))
     assert response.status_code == 500

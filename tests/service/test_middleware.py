@@ -1,6 +1,7 @@
 """Every request has an id, a timing and one line in the log."""
 
 import base64
+import gc
 import json
 import logging
 import re
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from service.errors import UnsupportedMedia
 from service.logs import formatter
 from tests.bundles import colour_image
 
@@ -123,6 +125,18 @@ def test_a_refused_request_names_its_problem(
     assert line["problem"] == "unsupported-format"
     assert "private" not in json.dumps(line)
     assert "secret" not in json.dumps(line)
+
+
+def test_an_error_is_gone_with_its_request(client: TestClient) -> None:
+    """Without the collector, whose work a flood of refusals would multiply."""
+    gc.collect()
+    gc.disable()
+    try:
+        response = client.post("/classify", content=RED, headers={"Content-Type": "text/plain"})
+        assert response.status_code == 415
+        assert not [left for left in gc.get_objects() if isinstance(left, UnsupportedMedia)]
+    finally:
+        gc.enable()
 
 
 def test_probes_are_not_logged(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
