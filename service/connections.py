@@ -9,9 +9,13 @@ import asyncio
 import logging
 import resource
 from collections import OrderedDict
+from functools import partial
 from typing import Any, Final
 
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
 from service.crowd import Crowd
+from service.newcomers import Newcomers
 from service.sender import KEY, Sender
 from service.slow_readers import SlowReaderProtocol
 
@@ -49,7 +53,13 @@ class Door:
     """What the connections of a process share: their limits, and who waits."""
 
     def __init__(
-        self, *, most: int, keep_alive_seconds: float, read_seconds: float, crowd: Crowd
+        self,
+        *,
+        most: int,
+        keep_alive_seconds: float,
+        read_seconds: float,
+        crowd: Crowd,
+        newcomers: Newcomers,
     ) -> None:
         """Begin with nobody.
 
@@ -58,9 +68,11 @@ class Door:
             keep_alive_seconds: how long one may wait for its next request.
             read_seconds: how long one may read nothing of its answer.
             crowd: where it is counted who leaves; who takes a connection counts that.
+            newcomers: the requests that are not begun at once.
         """
         self.most = most
         self.crowd = crowd
+        self.newcomers = newcomers
         self.waiting: OrderedDict[Connection, float] = OrderedDict()
         """Until when one may be silent, by the event loop's clock; the longest waiting first."""
         self.keep_alive_seconds = keep_alive_seconds
@@ -139,6 +151,11 @@ class Connection(SlowReaderProtocol):
         super().on_headers_complete()
         self.unread = 0
         self._door.waiting.pop(self, None)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        begin = partial(super()._start_asgi_task, cycle, app)
+        if not self._door.newcomers.hold(begin):
+            begin()
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of the body."""

@@ -123,6 +123,10 @@ class Engine:
         """How many images of one batch keep all workers busy: one call in work, one waiting."""
         return 2 * self.config.workers * self.config.max_batch
 
+    def full_for(self, seconds: float) -> bool:
+        """Say whether the queue has no room, nor will have much of it so soon."""
+        return self._line.full_for(seconds)
+
     def drain(self) -> None:
         """Take nothing new; what has a place is still answered, and so are batches."""
         self._line.drain()

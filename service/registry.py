@@ -126,6 +126,10 @@ class Registry:
         """Say which workers are dead or stuck."""
         return [problem for engine in self._engines for problem in engine.problems()]
 
+    def full_for(self, seconds: float) -> bool:
+        """Say whether no engine has room, nor will have much of it so soon."""
+        return all(engine.full_for(seconds) for engine in self._engines)
+
     @property
     def ready(self) -> bool:
         """Whether requests are welcome."""

@@ -18,6 +18,7 @@ from service.accepting import Acceptor
 from service.app import create_app
 from service.connections import Door, affordable
 from service.crowd import Crowd
+from service.newcomers import Newcomers
 from service.registry import Registry
 from service.reload import Reloader
 from service.settings import Settings, read_settings
@@ -85,6 +86,7 @@ def _serve(
             keep_alive_seconds=settings.keep_alive_seconds,
             read_seconds=settings.request_timeout,
             crowd=crowd or Crowd(),
+            newcomers=Newcomers(registry.full_for),
         )
         config = uvicorn.Config(
             app,

@@ -233,6 +233,14 @@ class WaitingLine:
             self._changed.notify_all()
         return left
 
+    def full_for(self, seconds: float) -> bool:
+        """Say whether there is no room, and the workers take less than a quarter of it so soon."""
+        whole = self._whole
+        if whole.fits(1):
+            return False
+        with self._changed:
+            return whole.images > 4 * seconds * self._rate.per_second()
+
     @property
     def empty(self) -> bool:
         """Whether nobody waits or uploads, and no batch is being answered."""

@@ -24,6 +24,7 @@ from benchmarks.load.machine import rss_mib
 from benchmarks.processes import wait_until
 from service.deadline import HEADER as TIMEOUT
 from service.loading import shipped_bundle
+from service.newcomers import MOMENT_SECONDS
 from tests.bundles import colour_image
 from tests.helpers import make_image
 from tests.service.faulty import BROKEN, DEADLY, GUILTY, HOLD, SHORT, SLOW, STUCK, TAKEN
@@ -317,6 +318,18 @@ def test_many_requests_that_run_out_of_time_do_not_wedge_it(hostile: Start) -> N
 
 
 # ------------------------------------------------------------------ 5: overload
+
+
+def test_a_full_service_begins_requests_together(hostile: Start) -> None:
+    """One that comes alone waits for the end of its moment; with room again nobody waits."""
+    service = hostile(queue_images=1)
+    first = service.occupy()
+    (second,) = service.begin_all([RED])
+    refused = [service.ask(RED) for _ in range(5)]
+    service.mend(HOLD)
+    assert _statuses([first, second]) == [200] * 2
+    assert [response.status_code for response in refused] == [503] * 5
+    assert min(response.elapsed.total_seconds() for response in refused) > 0.9 * MOMENT_SECONDS
 
 
 @pytest.mark.slow
