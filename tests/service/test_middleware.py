@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from benchmarks.processes import wait_until
 from service.errors import UnsupportedMedia
 from service.logs import formatter
 from tests.bundles import colour_image
@@ -134,7 +135,7 @@ def test_an_error_is_gone_with_its_request(client: TestClient) -> None:
     try:
         response = client.post("/classify", content=RED, headers={"Content-Type": "text/plain"})
         assert response.status_code == 415
-        assert not [left for left in gc.get_objects() if isinstance(left, UnsupportedMedia)]
+        wait_until(lambda: not any(isinstance(o, UnsupportedMedia) for o in gc.get_objects()))
     finally:
         gc.enable()
 
