@@ -135,7 +135,7 @@ def test_an_error_is_gone_with_its_request(client: TestClient) -> None:
     try:
         response = client.post("/classify", content=RED, headers={"Content-Type": "text/plain"})
         assert response.status_code == 415
-        wait_until(lambda: not any(isinstance(o, UnsupportedMedia) for o in gc.get_objects()))
+        wait_until(lambda: not any(type(o) is UnsupportedMedia for o in gc.get_objects()))
     finally:
         gc.enable()
 
