@@ -11,7 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from models.errors import ConfigError
-from service.errors import Forbidden, ServiceError, Unauthorized, wire
+from service.errors import Forbidden, ServiceError, Unauthorized
 from service.keys import Key, KeyRing, read_keys
 from service.middleware import RequestRecord
 from service.problems import problem_response
@@ -98,7 +98,7 @@ class AccessMiddleware:
             await self._admit(scope, record.rule, record)
         except ServiceError as error:
             scope["route"] = record.rule  # no router will say it, and metrics and logs want a label
-            record.problem = wire(error).slug
+            record.note_problem(error)
             response = problem_response(error, path=scope["path"], request_id=record.request_id)
             await response(scope, receive, send)
             return

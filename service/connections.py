@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from service.crowd import Crowd
 from service.newcomers import Newcomers
+from service.rules import rule_for
 from service.sender import KEY, Sender
 from service.slow_readers import SlowReaderProtocol
 
@@ -68,7 +69,7 @@ class Door:
             keep_alive_seconds: how long one may wait for its next request.
             read_seconds: how long one may read nothing of its answer.
             crowd: where it is counted who leaves; who takes a connection counts that.
-            newcomers: the requests that are not begun at once.
+            newcomers: the images that are not begun at once.
         """
         self.most = most
         self.crowd = crowd
@@ -154,7 +155,8 @@ class Connection(SlowReaderProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         begin = partial(super()._start_asgi_task, cycle, app)
-        if not self._door.newcomers.hold(begin):
+        rule = rule_for(cycle.scope["method"], cycle.scope["path"])
+        if not (rule.reads_images and self._door.newcomers.postpone(begin)):
             begin()
 
     def on_body(self, body: bytes) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
@@ -61,19 +62,23 @@ async def first_of(request: Request, future: "asyncio.Future[T]", *, deadline: D
     Each of the three settles the same future: a task for each would cost more than all else here.
     """
     sender = request.state.record.sender
-
-    def leave() -> None:
-        _fail(future, ClientGone("The client left before the answer was there."))
-
+    leave = partial(_leave, future)
     sender.on_leave(leave)
-    timer = future.get_loop().call_later(
-        deadline.left, lambda: _fail(future, deadline.exceeded("while it waited for its answer"))
-    )
+    timer = future.get_loop().call_later(deadline.left, _expire, future, deadline)
     try:
         return await future
     finally:
         sender.forget(leave)
         timer.cancel()
+        del future, leave  # an error's traceback has this frame, and the future has the error
+
+
+def _leave(future: "asyncio.Future[Any]") -> None:
+    _fail(future, ClientGone("The client left before the answer was there."))
+
+
+def _expire(future: "asyncio.Future[Any]", deadline: Deadline) -> None:
+    _fail(future, deadline.exceeded("while it waited for its answer"))
 
 
 def _fail(future: "asyncio.Future[T]", error: Exception) -> None:

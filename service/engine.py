@@ -124,7 +124,7 @@ class Engine:
         return 2 * self.config.workers * self.config.max_batch
 
     def full_for(self, seconds: float) -> bool:
-        """Say whether the queue has no room, nor will have much of it so soon."""
+        """Say whether the queue has no place for an image, nor will have many so soon."""
         return self._line.full_for(seconds)
 
     def drain(self) -> None:
@@ -206,7 +206,7 @@ class Engine:
         try:
             pixels = self.preprocess.pixels(entry.data, max_pixels=self.config.max_pixels)
         except ImageError as error:
-            entry.fail(error)
+            entry.fail(type(error)(*error.args))  # whose own frames hold the entry, that its future
             return None
         except Exception as error:  # a decoder's bug is this image's trouble, and nobody else's
             logger.warning("the decoder failed unexpectedly", exc_info=error)

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import trace_context
 from service.deadline import Deadline
-from service.errors import INTERNAL
+from service.errors import wire
 from service.logs import REQUESTS, log_request
 from service.metrics import OTHER, Metrics
 from service.problems import problem_response
@@ -46,7 +46,7 @@ class RequestRecord:
     status: int = 0
     bytes_in: int = 0
     problem: str | None = None
-    """Which one it was answered with. Its error would hold the frames that hold this record."""
+    """The slug of its error. Not the error: the traceback has frames that hold this record."""
     stages: dict[str, float] = field(default_factory=dict)
     """Seconds, by stage."""
     facts: dict[str, Any] = field(default_factory=dict)
@@ -63,6 +63,10 @@ class RequestRecord:
     """As given, if it was well-formed."""
     trace: Trace | None = None
     """The span of this request if it is traced, else that of its caller if it has one."""
+
+    def note_problem(self, error: Exception) -> None:
+        """Note with which error it is answered."""
+        self.problem = wire(error).slug
 
     @property
     def seconds(self) -> float:
@@ -112,7 +116,7 @@ class RecordMiddleware:
         self, scope: Scope, receive: Receive, send: Send, error: Exception
     ) -> None:
         record: RequestRecord = scope["state"]["record"]
-        record.problem = INTERNAL.slug
+        record.note_problem(error)
         logger.error("unexpected error", exc_info=error)
         if record.status:  # the answer has begun: all that is left is to cut it off
             raise error

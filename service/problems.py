@@ -38,7 +38,7 @@ def problem_response(
 
 
 def problem_fields(error: Exception, *, path: str, request_id: str) -> dict[str, Any]:
-    """Return the fields of ``service.schemas.Problem``, which takes longer to make than to write.
+    """Return the fields of a ``service.schemas.Problem``; making one would only validate them.
 
     Of an internal error they tell nothing but the request id.
     """
@@ -67,7 +67,7 @@ async def answer_problem(
 ) -> Response:
     """Turn an error raised in a route into its response, and note it for the log."""
     record = request.state.record
-    record.problem = wire(error).slug
+    record.note_problem(error)
     response = problem_response(
         error, path=request.scope["path"], request_id=record.request_id, extra=extra
     )

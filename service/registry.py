@@ -127,7 +127,7 @@ class Registry:
         return [problem for engine in self._engines for problem in engine.problems()]
 
     def full_for(self, seconds: float) -> bool:
-        """Say whether no engine has room, nor will have much of it so soon."""
+        """Say whether no engine has a place for an image, nor will have many so soon."""
         return all(engine.full_for(seconds) for engine in self._engines)
 
     @property

@@ -234,7 +234,7 @@ class WaitingLine:
         return left
 
     def full_for(self, seconds: float) -> bool:
-        """Say whether there is no room, and the workers take less than a quarter of it so soon."""
+        """Say whether nobody can come, and less than a quarter of the images leave so soon."""
         whole = self._whole
         if whole.fits(1):
             return False

@@ -27,8 +27,7 @@ def _shown(name: str) -> str:
     """Return what the page shows of a benchmark's results."""
     found = _results(name)
     if name in SERVING:
-        shown = found if name == "serving-tiny" else [row for row in found if row["clients"] == 32]
-        parts = serving_table.table(shown), serving_table.loop_line(found)
+        parts = serving_table.table(found), serving_table.loop_line(found)
         return "\n\n".join((*parts, serving_table.verdicts(found)))
     if name == "fuzz":
         return fuzz.summary(found)

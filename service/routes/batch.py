@@ -82,7 +82,7 @@ class _BatchResponse(Response):
             if not record.status:
                 raise
             # Half the answer is sent, and nobody there to be told.
-            record.problem = wire(error).slug
+            record.note_problem(error)
 
     async def _work(
         self, record: RequestRecord, scope: Scope, receive: Receive, send: Send

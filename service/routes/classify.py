@@ -73,7 +73,10 @@ async def _decide(
         record.deadline = deadline
         data = await read_image(request)
         seconds = time.monotonic() - started
-        future = classifier.classify(data, place=place, top_k=top_k, deadline=deadline.at)
-    decision, stages = await first_of(request, future, deadline=deadline)
+        decision, stages = await first_of(
+            request,
+            classifier.classify(data, place=place, top_k=top_k, deadline=deadline.at),
+            deadline=deadline,
+        )
     stages.read = seconds
     return decision, stages

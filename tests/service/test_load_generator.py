@@ -100,9 +100,9 @@ ROW: dict[str, Any] = {
 
 
 def _rows(**changes: Any) -> list[dict[str, Any]]:
-    croft = [ROW | changes, ROW | {"clients": 1} | changes | {"clients": 1}]
-    yardsticks = [ROW | {"server": name, "per_second": 99.0} for name in (PROCESSES, FLOOR)]
-    return [*croft, *yardsticks, ROW | {"server": "Peer", "per_second": 80.0, "errors": 3}]
+    one, alone = ROW | changes, ROW | {"clients": 1} | changes | {"clients": 1}
+    floor, peer = (ROW | {"server": FLOOR}, ROW | {"server": "Peer", "per_second": 80.0})
+    return [one, alone, one | {"server": PROCESSES}, floor, peer | {"errors": 3}]
 
 
 def test_all_targets_are_met_and_each_can_be_missed() -> None:

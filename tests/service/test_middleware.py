@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from benchmarks.processes import wait_until
-from service.errors import UnsupportedMedia
+from models.errors import CroftError
 from service.logs import formatter
 from tests.bundles import colour_image
 
@@ -128,14 +128,25 @@ def test_a_refused_request_names_its_problem(
     assert "secret" not in json.dumps(line)
 
 
-def test_an_error_is_gone_with_its_request(client: TestClient) -> None:
-    """Without the collector, whose work a flood of refusals would multiply."""
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (RED, {"Content-Type": "text/plain"}, 415),
+        (b"no image", {}, 415),
+        (RED[:-100], {}, 422),
+        (RED, {"X-Request-Timeout": "0.000001"}, 504),
+    ],
+    ids=["in the route", "no image", "damaged", "late"],
+)
+def test_an_error_is_gone_with_its_request(
+    client: TestClient, body: bytes, headers: dict[str, str], status: int
+) -> None:
+    """Without the collector, whose work a flood of them would multiply; the upload goes, too."""
     gc.collect()
     gc.disable()
     try:
-        response = client.post("/classify", content=RED, headers={"Content-Type": "text/plain"})
-        assert response.status_code == 415
-        wait_until(lambda: not any(type(o) is UnsupportedMedia for o in gc.get_objects()))
+        assert client.post("/classify", content=body, headers=headers).status_code == status
+        wait_until(lambda: not any(issubclass(type(o), CroftError) for o in gc.get_objects()))
     finally:
         gc.enable()
 
