@@ -60,6 +60,7 @@ class Traffic:
     def _send(self, *, keep: bool) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
         while not self._enough.is_set():
+            new = connection.sock is None  # also with those who would keep it: the end closes it
             try:
                 self._ask(connection)
             except ConnectionRefusedError:
@@ -68,7 +69,7 @@ class Traffic:
                 return
             except (OSError, http.client.HTTPException) as error:
                 with self._lock:
-                    self.broken.append(f"{error!r}, kept connection: {keep}")
+                    self.broken.append(f"{error!r}, new connection: {new}")
                 connection.close()
             if not keep:
                 connection.close()
