@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
+from service import handshakes
 from service.crowd import Crowd
 
 COURTESY_SECONDS: Final = 0.02
@@ -52,11 +53,13 @@ class Acceptor:
         self._look()
 
     async def finish(self) -> None:
-        """Take everybody who waits, then close the socket.
+        """Take everybody who waits, then close the socket; the last process lets nobody begin to.
 
-        The last process that closes it resets whoever waits; so does one without descriptors.
+        Whoever could not be taken for want of descriptors is reset.
         """
-        self._crowd.end()
+        if self._crowd.close():
+            handshakes.refuse_new(self._listener)
+            await asyncio.sleep(handshakes.SECONDS)
         self._loop.remove_reader(self._listener)
         if self._timer is not None:
             self._timer.cancel()

@@ -1,6 +1,7 @@
 """How many connections each of the processes behind one port has: numbers that all of them map.
 
-A process writes its own number only; the parent writes that of one that has ended.
+A process writes its own number only; the parent, which has one but takes nobody, writes that of a
+process that has ended.
 """
 
 import mmap
@@ -9,7 +10,9 @@ from typing import Final, Self
 
 _NUMBER: Final = "i"
 _ABSENT: Final = -1
-"""In place of a number: this process takes nobody."""
+"""In place of a number: this process wants nobody, but holds the port."""
+_GONE: Final = -2
+"""In place of a number: this process holds the port no more, or not yet."""
 
 
 class Crowd:
@@ -17,7 +20,7 @@ class Crowd:
 
     def __init__(self, numbers: memoryview | None = None, process: int = 0) -> None:
         """``process`` is the place of this one's number."""
-        self._numbers = memoryview(array(_NUMBER, [_ABSENT])) if numbers is None else numbers
+        self._numbers = memoryview(array(_NUMBER, [_GONE])) if numbers is None else numbers
         self._process = process
         self._connections = 0
         self._takes = False
@@ -37,6 +40,12 @@ class Crowd:
         """Take nobody any more; those who are there stay."""
         self._takes = False
         self._numbers[self._process] = _ABSENT
+
+    def close(self) -> bool:
+        """Hold the port no more; say whether now nobody does."""
+        self._takes = False
+        self._numbers[self._process] = _GONE
+        return all(number == _GONE for number in self._numbers)
 
     def came(self) -> None:
         """Count one connection more."""
@@ -66,5 +75,5 @@ class Crowd:
 
 
 def nobody(processes: int) -> bytes:
-    """Return the numbers of so many processes that take nobody yet."""
-    return array(_NUMBER, [_ABSENT] * processes).tobytes()
+    """Return the numbers of so many processes that are not there yet, and of their parent."""
+    return array(_NUMBER, [_GONE] * processes + [_ABSENT]).tobytes()

@@ -126,7 +126,7 @@ class Supervisor:
         self._listener = listener
         self._folder = folder
         self._numbers = numbers
-        self._crowds = [Crowd.mapped(numbers, i) for i in range(settings.processes)]
+        *self._crowds, self._own = (Crowd.mapped(numbers, i) for i in range(settings.processes + 1))
         self._children: set[_Child] = set()
         self._first_serves = asyncio.Event()
         self._ending = asyncio.Event()
@@ -171,7 +171,7 @@ class Supervisor:
         code = await child.process.wait()
         self._children.discard(child)
         bury(child.process.pid, self._folder)
-        self._crowds[number].end()
+        self._crowds[number].close()
         if not self._ending.is_set():
             logger.error("process %d ended (%d) and is replaced", child.process.pid, code)
         return child.serves and time.monotonic() - started >= _STABLE_SECONDS
@@ -237,6 +237,7 @@ class Supervisor:
         self._ending.set()
         # The port lives as long as anybody holds it; from now on that is for the processes.
         self._listener.close()
+        self._own.close()
         for child in self._children:
             child.send(signal.SIGTERM)
         seconds = self._settings.drain_seconds + _END_SECONDS

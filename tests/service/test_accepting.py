@@ -39,11 +39,11 @@ def listener() -> Iterator[socket.socket]:
 
 @pytest.fixture
 def crowds(tmp_path: Path) -> list[Crowd]:
-    """Return what two processes see."""
+    """Return what two processes see, and their parent."""
     with (tmp_path / "numbers").open("w+b") as file:
         file.write(nobody(2))
         file.flush()
-        return [Crowd.mapped(file.fileno(), number) for number in range(2)]
+        return [Crowd.mapped(file.fileno(), number) for number in range(3)]
 
 
 def _acceptor(listener: socket.socket, crowd: Crowd, name: bytes = b"1") -> Acceptor:
@@ -66,7 +66,7 @@ def test_two_take_the_same_number(
     async def scenario() -> None:
         acceptors = [
             _acceptor(listener, crowd, name)
-            for crowd, name in zip(crowds, (b"a", b"b"), strict=True)
+            for crowd, name in zip(crowds, (b"a", b"b"), strict=False)
         ]
         taken = await asyncio.gather(*(_come(listener) for _ in range(20)))
         assert sorted(name for name, _ in taken) == [b"a"] * 10 + [b"b"] * 10
@@ -133,6 +133,30 @@ def test_who_waits_at_the_end_is_still_taken(listener: socket.socket) -> None:
     run(scenario())
 
 
+def test_nobody_can_connect_while_the_last_process_closes(
+    listener: socket.socket, crowds: list[Crowd]
+) -> None:
+    """Whoever tries finds nobody there, and is not taken to be reset; nor by the first to close."""
+
+    async def scenario() -> None:
+        first, last = (_acceptor(listener, crowd) for crowd in crowds[:2])
+        address = listener.getsockname()
+        await first.finish()
+        name, writer = await _come(listener)
+        assert name == b"1"
+        writer.close()
+        crowds[2].close()
+        closing = asyncio.create_task(last.finish())
+        await asyncio.sleep(0)
+        coming = asyncio.create_task(asyncio.open_connection(*address))
+        await closing
+        listener.close()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.wait_for(coming, 10)
+
+    run(scenario())
+
+
 def test_the_system_may_refuse(
     listener: socket.socket, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -164,7 +188,7 @@ def test_the_system_may_refuse(
 
 def test_a_crowd_knows_who_is_ahead(crowds: list[Crowd]) -> None:
     """Only of those who take connections; a number that leaves does not come back."""
-    first, second = crowds
+    first, second, _ = crowds
     first.begin()
     first.came()
     assert (first.ahead, second.ahead) == (False, False)
@@ -179,3 +203,15 @@ def test_a_crowd_knows_who_is_ahead(crowds: list[Crowd]) -> None:
     second.end()
     second.came()
     assert (first.ahead, second.ahead) == (False, False)
+
+
+def test_a_crowd_knows_who_closes_the_port_as_the_last(crowds: list[Crowd]) -> None:
+    """One that only wants nobody still has it; alone, a process is the last."""
+    first, second, parent = crowds
+    first.begin()
+    second.begin()
+    second.end()
+    assert [crowd.close() for crowd in (first, parent, second)] == [False, False, True]
+    second.begin()
+    assert [crowd.close() for crowd in (first, second)] == [False, True]
+    assert Crowd().close()
