@@ -53,12 +53,12 @@ class Acceptor:
         self._look()
 
     async def finish(self) -> None:
-        """Take everybody who waits, then close the socket; the last process lets nobody begin to.
+        """Take everybody who waits, then close the socket.
 
-        Whoever could not be taken for want of descriptors is reset.
+        The last process that holds it first stops new attempts to connect, which closing would
+        reset, as it does to those whom it could not take for want of descriptors.
         """
-        if self._crowd.close():
-            handshakes.refuse_new(self._listener)
+        if self._crowd.let_go() and handshakes.refuse_new(self._listener):
             await asyncio.sleep(handshakes.SECONDS)
         self._loop.remove_reader(self._listener)
         if self._timer is not None:

@@ -1,7 +1,7 @@
 """How many connections each of the processes behind one port has: numbers that all of them map.
 
-A process writes its own number only; the parent, which has one but takes nobody, writes that of a
-process that has ended.
+The parent takes nobody, but its number says whether it is there. Each writes its own, and that of
+one that has ended.
 """
 
 import mmap
@@ -12,7 +12,7 @@ _NUMBER: Final = "i"
 _ABSENT: Final = -1
 """In place of a number: this process wants nobody, but holds the port."""
 _GONE: Final = -2
-"""In place of a number: this process holds the port no more, or not yet."""
+"""In place of a number: this process lets go of the port, or has not got it yet."""
 
 
 class Crowd:
@@ -41,11 +41,15 @@ class Crowd:
         self._takes = False
         self._numbers[self._process] = _ABSENT
 
-    def close(self) -> bool:
-        """Hold the port no more; say whether now nobody does."""
+    def let_go(self) -> bool:
+        """Be about to close the port; say whether nobody else goes on holding it."""
         self._takes = False
         self._numbers[self._process] = _GONE
         return all(number == _GONE for number in self._numbers)
+
+    def orphan(self) -> None:
+        """Take notice that the parent has ended."""
+        self._numbers[-1] = _GONE
 
     def came(self) -> None:
         """Count one connection more."""

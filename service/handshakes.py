@@ -4,17 +4,16 @@ The kernel completes connections by itself, and resets those that a closed socke
 over. To look whether anybody waits and to close are two steps, so somebody may come in between.
 """
 
-import contextlib
 import ctypes
 import socket
 import struct
 import sys
 from typing import Final
 
-SECONDS: Final = 0.3
-"""Time for the connections that had begun: several round trips of most networks.
+SECONDS: Final = 0.1
+"""Time to complete the connections that have begun: a round trip of most networks.
 
-Who begins later tries again after a second, and learns then that nobody listens.
+Whoever begins meanwhile tries again after a second, and learns then that nobody listens.
 """
 _SO_ATTACH_FILTER: Final = 26
 _SYN: Final = 0x02
@@ -30,14 +29,19 @@ _PROGRAM: Final = (
 """Of the classic packet filter: each instruction's code, its two jumps, and its operand."""
 
 
-def refuse_new(listener: socket.socket) -> None:
+def refuse_new(listener: socket.socket) -> bool:
     """Ignore first packets from now on, for all processes that have the socket, until it closes.
 
-    Only Linux can; elsewhere, and where a sandbox forbids it, nothing changes.
+    Returns:
+        False where that cannot be done, on systems other than Linux and in some sandboxes.
     """
-    if sys.platform == "linux":
-        program = b"".join(struct.pack("HBBI", *instruction) for instruction in _PROGRAM)
-        kept = ctypes.create_string_buffer(program)
-        fields = struct.pack("HP", len(_PROGRAM), ctypes.addressof(kept))
-        with contextlib.suppress(OSError):
-            listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fields)
+    if sys.platform != "linux":
+        return False
+    program = b"".join(struct.pack("HBBI", *instruction) for instruction in _PROGRAM)
+    kept = ctypes.create_string_buffer(program)
+    fields = struct.pack("HP", len(_PROGRAM), ctypes.addressof(kept))
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fields)
+    except OSError:
+        return False
+    return True

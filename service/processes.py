@@ -58,12 +58,13 @@ def tell_reloaded() -> None:
     os.write(sys.stdout.fileno(), _RELOADED)
 
 
-def when_orphaned(end: Callable[[], None]) -> None:
+def when_orphaned(crowd: Crowd, end: Callable[[], None]) -> None:
     """Call ``end`` when the parent is gone: nobody would replace this process, or end it."""
 
     def watch() -> None:
         while os.read(0, 1):
             pass
+        crowd.orphan()
         end()
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
@@ -171,7 +172,7 @@ class Supervisor:
         code = await child.process.wait()
         self._children.discard(child)
         bury(child.process.pid, self._folder)
-        self._crowds[number].close()
+        self._crowds[number].let_go()
         if not self._ending.is_set():
             logger.error("process %d ended (%d) and is replaced", child.process.pid, code)
         return child.serves and time.monotonic() - started >= _STABLE_SECONDS
@@ -236,8 +237,8 @@ class Supervisor:
             return
         self._ending.set()
         # The port lives as long as anybody holds it; from now on that is for the processes.
+        self._own.let_go()
         self._listener.close()
-        self._own.close()
         for child in self._children:
             child.send(signal.SIGTERM)
         seconds = self._settings.drain_seconds + _END_SECONDS

@@ -98,7 +98,7 @@ def _serve(
         )
         server = DrainingServer(config, app.state.reloader, door=door, reload_wanted=reload_wanted)
         if is_child:
-            processes.when_orphaned(server.end)
+            processes.when_orphaned(door.crowd, server.end)
             app.state.reloader.tell_others = processes.tell_reloaded
         # Until uvicorn handles them, and after: it raises a signal again when it is done.
         for number in (signal.SIGTERM, signal.SIGINT):
