@@ -55,10 +55,10 @@ class Acceptor:
     async def finish(self) -> None:
         """Take everybody who waits, then close the socket.
 
-        The last process that holds it first stops new attempts to connect, which closing would
-        reset, as it does to those whom it could not take for want of descriptors.
+        Closing resets whoever still waits. So the last process that has the socket lets nobody new
+        connect before; those whom it cannot take for want of descriptors are reset all the same.
         """
-        if self._crowd.let_go() and handshakes.refuse_new(self._listener):
+        if self._crowd.let_go() and handshakes.ignore_new(self._listener):
             await asyncio.sleep(handshakes.SECONDS)
         self._loop.remove_reader(self._listener)
         if self._timer is not None:

@@ -1,7 +1,8 @@
 """How many connections each of the processes behind one port has: numbers that all of them map.
 
-The parent takes nobody, but its number says whether it is there. Each writes its own, and that of
-one that has ended.
+The last one is the parent's, which takes nobody: it says only whether the parent still has the
+port. Each process writes its own; the parent also that of a child that has ended, and a child that
+of a parent that was killed.
 """
 
 import mmap
@@ -9,10 +10,10 @@ from array import array
 from typing import Final, Self
 
 _NUMBER: Final = "i"
-_ABSENT: Final = -1
-"""In place of a number: this process wants nobody, but holds the port."""
+_TAKES_NOBODY: Final = -1
+"""In place of a number: this process wants nobody, but has the port."""
 _GONE: Final = -2
-"""In place of a number: this process lets go of the port, or has not got it yet."""
+"""In place of a number: this process is letting go of the port, or does not serve yet."""
 
 
 class Crowd:
@@ -39,15 +40,15 @@ class Crowd:
     def end(self) -> None:
         """Take nobody any more; those who are there stay."""
         self._takes = False
-        self._numbers[self._process] = _ABSENT
+        self._numbers[self._process] = _TAKES_NOBODY
 
     def let_go(self) -> bool:
-        """Be about to close the port; say whether nobody else goes on holding it."""
+        """Be about to close the port; say whether nobody else goes on having it."""
         self._takes = False
         self._numbers[self._process] = _GONE
         return all(number == _GONE for number in self._numbers)
 
-    def orphan(self) -> None:
+    def parent_ended(self) -> None:
         """Take notice that the parent has ended."""
         self._numbers[-1] = _GONE
 
@@ -70,7 +71,7 @@ class Crowd:
 
     def _fewer(self) -> list[tuple[int, int]]:
         own = self._connections
-        return [(i, number) for i, number in enumerate(self._numbers) if _ABSENT < number < own]
+        return [(i, number) for i, number in enumerate(self._numbers) if 0 <= number < own]
 
     def _add(self, connections: int) -> None:
         self._connections += connections
@@ -79,5 +80,5 @@ class Crowd:
 
 
 def nobody(processes: int) -> bytes:
-    """Return the numbers of so many processes that are not there yet, and of their parent."""
-    return array(_NUMBER, [_GONE] * processes + [_ABSENT]).tobytes()
+    """Return the numbers of so many processes that do not serve yet, and of their parent."""
+    return array(_NUMBER, [_GONE] * processes + [_TAKES_NOBODY]).tobytes()

@@ -29,7 +29,7 @@ _PROGRAM: Final = (
 """Of the classic packet filter: each instruction's code, its two jumps, and its operand."""
 
 
-def refuse_new(listener: socket.socket) -> bool:
+def ignore_new(listener: socket.socket) -> bool:
     """Ignore first packets from now on, for all processes that have the socket, until it closes.
 
     Returns:

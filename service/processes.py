@@ -64,7 +64,7 @@ def when_orphaned(crowd: Crowd, end: Callable[[], None]) -> None:
     def watch() -> None:
         while os.read(0, 1):
             pass
-        crowd.orphan()
+        crowd.parent_ended()
         end()
 
     threading.Thread(target=watch, name="parent", daemon=True).start()

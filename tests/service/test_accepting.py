@@ -140,7 +140,7 @@ def test_who_waits_at_the_end_is_still_taken(listener: socket.socket) -> None:
 def test_nobody_can_connect_while_the_last_process_closes(
     listener: socket.socket, crowds: list[Crowd]
 ) -> None:
-    """Whoever tries finds nobody there, and is not taken to be reset; nor by the first to close."""
+    """Whoever tries then is refused, not accepted and reset; the first to close stops nobody."""
 
     async def scenario() -> None:
         first, last = (_acceptor(listener, crowd) for crowd in crowds[:2])
@@ -154,6 +154,8 @@ def test_nobody_can_connect_while_the_last_process_closes(
         await asyncio.sleep(0)
         coming = asyncio.create_task(asyncio.open_connection(*address))
         await closing
+        await asyncio.sleep(0.05)
+        assert not coming.done()  # the port is still open, and yet nobody answers
         listener.close()
         with pytest.raises(ConnectionRefusedError):
             await asyncio.wait_for(coming, 10)
@@ -224,5 +226,5 @@ def test_a_crowd_knows_who_closes_the_port_as_the_last(crowds: list[Crowd]) -> N
 def test_a_parent_that_was_killed_holds_nothing(crowds: list[Crowd]) -> None:
     """It cannot say so itself."""
     assert not crowds[0].let_go()
-    crowds[0].orphan()
+    crowds[0].parent_ended()
     assert crowds[0].let_go()

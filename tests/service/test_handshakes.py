@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from service.handshakes import refuse_new
+from service.handshakes import ignore_new
 
 FIN, SYN, RST, PSH, ACK, ECE, CWR = (1 << bit for bit in (0, 1, 2, 3, 4, 6, 7))
 
@@ -24,7 +24,7 @@ def test_only_first_packets_are_dropped() -> None:
     sender, receiver = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with sender, receiver:
         receiver.settimeout(5)
-        assert refuse_new(receiver)
+        assert ignore_new(receiver)
         for flags in (*first, *others):
             sender.send(_packet(flags))
         assert [receiver.recv(2000) for _ in others] == [_packet(flags) for flags in others]
@@ -38,4 +38,4 @@ def test_where_it_cannot_be_done_it_is_said() -> None:
             raise OSError("not permitted")
 
     with _Forbidden() as listener:
-        assert not refuse_new(listener)
+        assert not ignore_new(listener)
