@@ -60,7 +60,6 @@ class Traffic:
     def _send(self, *, keep: bool) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
         while not self._enough.is_set():
-            new = connection.sock is None  # also with those who would keep it: the end closes it
             try:
                 self._ask(connection)
             except ConnectionRefusedError:
@@ -69,7 +68,7 @@ class Traffic:
                 return
             except (OSError, http.client.HTTPException) as error:
                 with self._lock:
-                    self.broken.append(f"{error!r}, new connection: {new}")
+                    self.broken.append(repr(error))
                 connection.close()
             if not keep:
                 connection.close()
